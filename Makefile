@@ -1,0 +1,70 @@
+# Kapok. `make demo` answers calls, `make test` tests; both work on a machine with Python alone.
+#
+#   make demo PYTHON=python3.12     another Python (3.11 or later)
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test style format types bench fixtures check clean
+
+help:
+	@echo 'make demo      answer Mandarin and Cantonese calls and show the queue of each'
+	@echo 'make test      run the tests'
+	@echo 'make style     ruff: rules and layout'
+	@echo 'make format    ruff: lay the code out'
+	@echo 'make types     mypy, strict'
+	@echo 'make check     style, types and test'
+	@echo 'make bench     run every measurement in bench/'
+	@echo 'make fixtures  make audio_fixtures/*.wav anew (needs espeak-ng)'
+	@echo 'make clean     remove $(VENV) and caches'
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Kapok needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo 'Name another one: make PYTHON=python3.12' >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { \
+	  echo 'Cannot make $(VENV); on Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/package: pyproject.toml $(STAMPS)/venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(STAMPS)/%: pyproject.toml $(STAMPS)/venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+demo: $(STAMPS)/package
+	@IVR=$(BIN)/ivr scripts/demo
+
+test: $(STAMPS)/test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+style: $(STAMPS)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMPS)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMPS)/dev
+	$(BIN)/mypy
+
+check: style types test
+
+bench: $(STAMPS)/package
+	@for script in bench/*.py; do \
+	  test -e "$$script" || { echo 'bench/ has no scripts' >&2; exit 1; }; \
+	  name=$$(basename "$$script" .py); echo "== bench.$$name"; \
+	  $(BIN)/python -m "bench.$$name" || exit 1; done
+
+fixtures: $(STAMPS)/fixtures
+	$(BIN)/python -m audio_fixtures.make
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

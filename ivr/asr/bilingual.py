@@ -1,0 +1,321 @@
+"""Both languages on one call, without I/O: audio goes in, what was heard comes out.
+
+Every block of audio goes to the recogniser of each language. While the caller speaks, the partial
+result of the leading language is shown; at the end of an utterance the language is decided from
+both results and the call so far (:mod:`ivr.asr.language_decision`).
+
+There is no clock here: time is the audio taken. Not safe for several threads at once; a call runs
+its jobs one after the other (:class:`ivr.asr.pool.Lane`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ivr.asr.engine import Recogniser, Recognition
+from ivr.asr.language_decision import LanguageDecider, LanguageDecision
+from ivr.audio.resample import Resampler, check_rate
+from ivr.errors import AudioError, ConfigError
+from ivr.language import Language
+
+__all__ = ["BilingualRecogniser", "EndpointRules", "Heard", "Utterance", "utterances"]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRules:
+    """When an utterance is over. The silence that the engine itself asks for lies in its model.
+
+    An endpoint counts only after words were recognised.
+    """
+
+    #: the longest utterance, s
+    max_utterance_s: float = 20.0
+    #: how long no word must have come before an engine's endpoint counts, s; raise it for callers
+    #: who pause within a sentence
+    min_trailing_silence_s: float = 0.0
+    #: after so long without a new word in the leading language, an endpoint of the other
+    #: language's engine counts too, s: noise may keep one engine busy for ever
+    other_language_after_s: float = 1.0
+    #: silence from which on :attr:`Heard.no_input` is set, s
+    no_input_s: float = 5.0
+    #: wordless audio after which the recognisers start anew, so that waiting costs no memory, s
+    restart_s: float = 10.0
+    #: audio before a restart that is heard again, so that no word is cut in two, s
+    overlap_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is known after a block of audio."""
+
+    partial: str  # of the leading language; empty before the first word
+    language: Language  # the leading language
+    language_confidence: float  # its probability, 0 to 1
+    endpoint: bool  # the utterance is over: call finish()
+    speech: bool  # words were recognised in this utterance
+    since_word_s: float  # audio since the partial last changed, or since the utterance began
+    no_input: bool  # no word for EndpointRules.no_input_s since the utterance began
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A finished utterance."""
+
+    language: Language
+    language_confidence: float  # probability, 0 to 1
+    recognitions: Mapping[Language, Recognition]  # of every language that was listened to
+    start_s: float  # where it began, from the start of the call
+    duration_s: float
+
+    @property
+    def recognition(self) -> Recognition:
+        """The result in the language decided on."""
+        return self.recognitions[self.language]
+
+    @property
+    def text(self) -> str:
+        """The best transcript in the language decided on; empty where nothing was said."""
+        return self.recognition.text
+
+
+class _Channel:
+    """One language: its recogniser, behind a resampler where the rates differ."""
+
+    def __init__(self, recogniser: Recogniser, rate_hz: int) -> None:
+        self.recogniser = recogniser
+        self.endpoint = False
+        self._resampler = Resampler(rate_hz, recogniser.rate_hz)
+
+    def accept(self, pcm: bytes) -> None:
+        self.endpoint = self.recogniser.accept(self._resampler.resample(pcm))
+
+    def finish(self) -> Recognition:
+        self.recogniser.accept(self._resampler.flush())
+        self.endpoint = False
+        return self.recogniser.finish()
+
+    def reset(self) -> None:
+        self._resampler.reset()
+        self.recogniser.reset()
+        self.endpoint = False
+
+
+class BilingualRecogniser:
+    """The recognisers of a call, of one language or of both.
+
+    Args:
+        recognisers: one for each language to listen to.
+        decider: decides the language and holds the weights.
+        rate_hz: sample rate of the audio that will come, Hertz; resampled where a recogniser
+            wants another.
+        rules: when an utterance is over.
+
+    Raises:
+        ConfigError: there is no recogniser, or one is filed under another language than its own.
+        AudioError: ``rate_hz`` is absurd.
+    """
+
+    def __init__(
+        self,
+        recognisers: Mapping[Language, Recogniser],
+        decider: LanguageDecider,
+        *,
+        rate_hz: int = 8000,
+        rules: EndpointRules | None = None,
+    ) -> None:
+        _check(recognisers)
+        self._rate_hz = check_rate(rate_hz)
+        self._decider = decider
+        self._rules = rules or EndpointRules()
+        self._channels = {
+            language: _Channel(recogniser, rate_hz) for language, recogniser in recognisers.items()
+        }
+        self._prior = 0.0  # log-odds of Cantonese, of the call so far
+        self._kept: Language | None = None
+        self._leading: Language | None = None
+        self._listening = tuple(self._channels)  # the languages that hear this utterance
+        self._partial = ""  # of the leading language
+        # Places on the call's own clock, in samples:
+        self._now = 0
+        self._start = 0  # of the utterance
+        self._word_at = 0  # where the leading partial last changed, or the last utterance ended
+        self._tail = b""  # the last EndpointRules.overlap_s of audio
+
+    @property
+    def rate_hz(self) -> int:
+        """The rate of the audio taken, Hertz."""
+        return self._rate_hz
+
+    @property
+    def languages(self) -> tuple[Language, ...]:
+        """The languages that can be recognised."""
+        return tuple(self._channels)
+
+    @property
+    def log_odds(self) -> float:
+        """The call so far: natural log-odds of Cantonese against Mandarin."""
+        return self._prior
+
+    @property
+    def rules(self) -> EndpointRules:
+        """When an utterance is over; may be replaced at any time."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: EndpointRules) -> None:
+        self._rules = rules
+
+    def keep(self, language: Language | None) -> None:
+        """Force the language of what follows, because the caller chose it; None decides again.
+
+        From the next utterance on only that language is listened to.
+
+        Raises:
+            ConfigError: that language has no recogniser.
+        """
+        if language is not None and language not in self._channels:
+            known = ", ".join(self._channels)
+            raise ConfigError(f"no model for {language} is configured, only for {known}")
+        self._kept = language
+        if self._now == self._start:
+            self._listening = self._to_listen()
+
+    def _to_listen(self) -> tuple[Language, ...]:
+        return tuple(self._channels) if self._kept is None else (self._kept,)
+
+    def accept(self, pcm: bytes) -> Heard:
+        """Take audio (s16le, one channel, :attr:`rate_hz`) and say what is known by now.
+
+        Raises:
+            AudioError: ``pcm`` is not a whole number of samples.
+        """
+        if len(pcm) % 2:
+            raise AudioError(
+                f"{len(pcm)} bytes are no whole number of 16-bit samples: "
+                "pass them through codecs.Decoder first"
+            )
+        if pcm:
+            self._now += len(pcm) // 2
+            self._feed(pcm)
+        partials = self._partials()
+        language, confidence = self._lead(partials)
+        if partials[language] != self._partial:
+            self._partial, self._word_at = partials[language], self._now
+        speech = any(partials.values())
+        if not speech and self._seconds(self._now - self._start) >= self._rules.restart_s:
+            self._restart()
+        since_word_s = self._seconds(self._now - self._word_at)
+        return Heard(
+            partial=self._partial,
+            language=language,
+            language_confidence=confidence,
+            endpoint=speech and self._is_endpoint(language, since_word_s),
+            speech=speech,
+            since_word_s=since_word_s,
+            no_input=not speech and since_word_s >= self._rules.no_input_s,
+        )
+
+    def _seconds(self, samples: int) -> float:
+        return samples / self._rate_hz
+
+    def _feed(self, pcm: bytes) -> None:
+        for language in self._listening:
+            self._channels[language].accept(pcm)
+        overlap = 2 * round(self._rules.overlap_s * self._rate_hz)
+        self._tail = (self._tail + pcm)[-overlap:] if overlap else b""
+
+    def _partials(self) -> dict[Language, str]:
+        return {
+            language: self._channels[language].recogniser.partial() for language in self._listening
+        }
+
+    def _lead(self, partials: Mapping[Language, str]) -> tuple[Language, float]:
+        if self._kept is not None and self._kept in partials:
+            return self._kept, 1.0
+        language, confidence = self._decider.leading(
+            partials, prior=self._prior, current=self._leading
+        )
+        self._leading = language
+        return language, confidence
+
+    def _is_endpoint(self, leading: Language, since_word_s: float) -> bool:
+        if self._seconds(self._now - self._start) >= self._rules.max_utterance_s:
+            return True
+        if since_word_s < self._rules.min_trailing_silence_s:
+            return False
+        ended = [language for language in self._listening if self._channels[language].endpoint]
+        late = since_word_s >= self._rules.other_language_after_s
+        return leading in ended or (late and bool(ended))
+
+    def _restart(self) -> None:
+        """Let go of wordless audio; its last moments are heard again."""
+        overlap = self._tail
+        for language in self._listening:
+            self._channels[language].reset()
+        self._start = self._now - len(overlap) // 2
+        self._tail = b""
+        self._feed(overlap)
+
+    def finish(self) -> Utterance:
+        """Close the utterance, decide its language, and start the next one.
+
+        Where nothing was said the text is empty and the language is that of the call so far.
+        """
+        recognitions = {language: self._channels[language].finish() for language in self._listening}
+        decision = self._decide(recognitions)
+        utterance = Utterance(
+            language=decision.language,
+            language_confidence=decision.confidence,
+            recognitions=recognitions,
+            start_s=self._seconds(self._start),
+            duration_s=self._seconds(self._now - self._start),
+        )
+        if any(recognition.best for recognition in recognitions.values()):
+            self._prior = self._decider.next_prior(decision)
+        self._next_utterance(leading=decision.language)
+        return utterance
+
+    def _decide(self, recognitions: Mapping[Language, Recognition]) -> LanguageDecision:
+        if self._kept is not None and self._kept in recognitions:
+            recognitions = {self._kept: recognitions[self._kept]}
+        return self._decider.decide(recognitions, prior=self._prior)
+
+    def reset(self) -> None:
+        """Throw the utterance in progress away; what is known of the call stays."""
+        for language in self._listening:
+            self._channels[language].reset()
+        self._next_utterance(leading=self._leading)
+
+    def _next_utterance(self, *, leading: Language | None) -> None:
+        self._start = self._word_at = self._now
+        self._partial, self._tail = "", b""
+        self._leading = leading
+        self._listening = self._to_listen()
+
+
+def utterances(
+    call: BilingualRecogniser, pcm: bytes, *, block_s: float = 0.1
+) -> Iterator[Utterance]:
+    """The utterances of a whole recording, as a call would hear them; wordless ones are left out.
+
+    ``pcm`` is s16le at the rate of ``call``; the last utterance ends with it.
+    """
+    block = 2 * max(1, round(block_s * call.rate_hz))
+    for start in range(0, len(pcm), block):
+        if call.accept(pcm[start : start + block]).endpoint:
+            yield call.finish()
+    last = call.finish()
+    if last.text:
+        yield last
+
+
+def _check(recognisers: Mapping[Language, Recogniser]) -> None:
+    if not recognisers:
+        raise ConfigError("no language is configured: name a model for cmn, yue or both")
+    for language, recogniser in recognisers.items():
+        if recogniser.language is not language:
+            raise ConfigError(
+                f"the recogniser for {language} is one for {recogniser.language}: "
+                "check the languages in config/kapok.yaml"
+            )

@@ -1,0 +1,133 @@
+"""From the settings to what recognises the speech of a call.
+
+Engines are known by name; ``vosk`` is built in. A model directory is loaded once, however many
+calls and languages use it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ivr.asr.bilingual import BilingualRecogniser, EndpointRules
+from ivr.asr.engine import Engine
+from ivr.asr.language_decision import LanguageDecider
+from ivr.asr.models import model_id
+from ivr.asr.vosk_engine import VoskEngine
+from ivr.errors import ConfigError
+from ivr.language import Language
+from ivr.settings import Settings
+
+__all__ = ["LANGUAGE_WEIGHTS", "EngineFactory", "Loader", "Speech", "load_speech"]
+
+_log = logging.getLogger(__name__)
+
+#: The weights of the language decision, beside the model directories.
+LANGUAGE_WEIGHTS = "language.json"
+
+Loader = Callable[[Path, Language], Engine]
+
+
+class EngineFactory:
+    """Loads engines by name, each model directory once.
+
+    Args:
+        loaders: more engines, name -> function of a model path and a language.
+    """
+
+    def __init__(self, loaders: Mapping[str, Loader] | None = None) -> None:
+        self._vosk: dict[Path, VoskEngine] = {}
+        self._loaders: dict[str, Loader] = {"vosk": self._load_vosk, **(loaders or {})}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The engines that can be named in the settings."""
+        return tuple(sorted(self._loaders))
+
+    def load(self, name: str, path: Path, language: Language) -> Engine:
+        """An engine for a language.
+
+        Raises:
+            ConfigError: no engine has that name.
+            ModelError: the model cannot be loaded.
+        """
+        if name not in self._loaders:
+            raise ConfigError(
+                f"languages.{language}.engine is {name!r}: no such engine; "
+                f"use one of {', '.join(self.names)}"
+            )
+        return self._loaders[name](path, language)
+
+    def _load_vosk(self, path: Path, language: Language) -> Engine:
+        key = path.resolve()
+        if key not in self._vosk:
+            self._vosk[key] = VoskEngine.load(path, language)
+        return self._vosk[key].for_language(language)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Everything that recognition needs, loaded; shared by all calls."""
+
+    engines: Mapping[Language, Engine]
+    decider: LanguageDecider = field(default_factory=LanguageDecider)
+    rules: EndpointRules = field(default_factory=EndpointRules)
+    alternatives: int = 10
+
+    @property
+    def rate_hz(self) -> int:
+        """The highest native rate of the models, Hertz: audio of more than that gains nothing."""
+        return max(engine.rate_hz for engine in self.engines.values())
+
+    def call(self, *, rate_hz: int = 8000, alternatives: int | None = None) -> BilingualRecogniser:
+        """A recogniser for a new call whose audio comes at ``rate_hz``."""
+        count = self.alternatives if alternatives is None else alternatives
+        recognisers = {
+            language: engine.recogniser(alternatives=count)
+            for language, engine in self.engines.items()
+        }
+        return BilingualRecogniser(recognisers, self.decider, rate_hz=rate_hz, rules=self.rules)
+
+
+def load_speech(
+    settings: Settings,
+    *,
+    languages: Iterable[Language] = tuple(Language),
+    factory: EngineFactory | None = None,
+) -> Speech:
+    """Load the models of ``languages`` as the settings name them.
+
+    Raises:
+        ConfigError: an engine is unknown.
+        ModelError: a model is missing, incomplete or cannot be loaded.
+    """
+    factory = factory or EngineFactory()
+    chosen = {language: settings.languages[language] for language in languages}
+    engines = {
+        language: factory.load(entry.engine, entry.model, language)
+        for language, entry in chosen.items()
+    }
+    return Speech(
+        engines=engines,
+        decider=_decider({language: entry.model for language, entry in chosen.items()}),
+        rules=EndpointRules(max_utterance_s=settings.recognition.max_utterance_s),
+        alternatives=settings.recognition.alternatives,
+    )
+
+
+def _decider(models: Mapping[Language, Path]) -> LanguageDecider:
+    """Weights that were fitted on these very models, or else the built-in ones."""
+    ids = {language: model_id(path) for language, path in models.items()}
+    for parent in dict.fromkeys(path.parent for path in models.values()):
+        if (parent / LANGUAGE_WEIGHTS).exists():
+            decider = LanguageDecider.load(parent / LANGUAGE_WEIGHTS)
+            if decider.fits(ids):
+                return decider
+            _log.warning(
+                "%s was fitted on other models than %s: deciding the language without it",
+                parent / LANGUAGE_WEIGHTS,
+                ", ".join(ids.values()),
+            )
+    return LanguageDecider()

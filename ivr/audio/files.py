@@ -1,0 +1,114 @@
+"""Audio files to PCM: WAV (linear, mu-law, A-law), FLAC, Ogg and whatever else libsndfile reads.
+
+Whatever is wrong with a file comes out as one :class:`~ivr.errors.AudioError` that says what and
+how to mend it. A file cut off in the middle is read as far as it goes, as a player would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from ivr.audio.resample import Resampler, check_rate
+from ivr.errors import AudioError
+
+__all__ = ["AUDIO_SUFFIXES", "Audio", "read_audio"]
+
+#: What a directory is searched for.
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".au", ".aiff"})
+
+_BLOCK_FRAMES = 65_536
+_MEND = "give a WAV, FLAC or Ogg file"
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """One channel of audio in memory."""
+
+    pcm: bytes  # s16le
+    rate_hz: int
+    source_rate_hz: int  # as it was in the file
+    source_channels: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.pcm) / 2 / self.rate_hz
+
+
+def read_audio(path: Path, *, rate_hz: int = 8000) -> Audio:
+    """Read a file, mix its channels to one and resample it to ``rate_hz``.
+
+    Raises:
+        AudioError: the file is missing, empty, not audio, broken beyond reading, without
+            samples, or of an absurd rate.
+    """
+    check_rate(rate_hz, what="the wanted sample rate")
+    try:
+        with path.open("rb") as stream:
+            return _decode(stream, path, rate_hz)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def _decode(stream: BinaryIO, path: Path, rate_hz: int) -> Audio:
+    head = stream.read(512)
+    stream.seek(0)
+    if not head:
+        raise AudioError(f"{path}: the file is empty (0 bytes); {_MEND}")
+    try:
+        with soundfile.SoundFile(stream) as sound:
+            return _samples(sound, path, rate_hz)
+    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError) as error:
+        raise AudioError(f"{path}: {_diagnosis(head, error)}") from error
+
+
+def _samples(sound: soundfile.SoundFile, path: Path, rate_hz: int) -> Audio:
+    check_rate(sound.samplerate, what=f"{path}: the sample rate in the header")
+    resampler = Resampler(sound.samplerate, rate_hz)
+    parts = [resampler.resample(block) for block in _mono_blocks(sound)]
+    parts.append(resampler.flush())
+    pcm = b"".join(parts)
+    if not pcm:
+        raise AudioError(f"{path}: the header is there but no audio follows it; record it again")
+    return Audio(
+        pcm=pcm, rate_hz=rate_hz, source_rate_hz=sound.samplerate, source_channels=sound.channels
+    )
+
+
+def _mono_blocks(sound: soundfile.SoundFile) -> Iterator[bytes]:
+    """Blocks of the mixed-down signal; float32 holds every 16-bit sample exactly."""
+    while len(block := sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        yield _to_pcm(block)
+
+
+def _to_pcm(block: npt.NDArray[np.float32]) -> bytes:
+    """(frames, channels) in -1 to 1 to PCM; not-a-number becomes silence, overload is clipped."""
+    mono = np.nan_to_num(block.mean(axis=1), nan=0.0, posinf=1.0, neginf=-1.0)
+    return bytes(np.clip(np.round(mono * 32768.0), -32768, 32767).astype("<i2").tobytes())
+
+
+def _diagnosis(head: bytes, error: Exception) -> str:
+    if _is_text(head):
+        return f"this is text, not audio; {_MEND}"
+    reason = str(error).rpartition(": ")[2].strip(" .") or type(error).__name__
+    if head[:4] in (b"RIFF", b"RIFX", b"fLaC", b"OggS"):
+        kind = {b"f": "FLAC", b"O": "Ogg"}.get(head[:1], "WAV")
+        return f"broken {kind} file ({reason}); export or record it again"
+    return f"not an audio file that can be read ({reason}); {_MEND}"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # more than a character cut off at the end
+            return False
+        text = head[: error.start].decode("utf-8")
+    return bool(text) and all(char.isprintable() or char in "\r\n\t\ufeff" for char in text)

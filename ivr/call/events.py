@@ -1,0 +1,221 @@
+"""Inputs and events of a call: what the session is told, and what it answers.
+
+All are frozen dataclasses. Every input carries ``now_s``, seconds on the clock of the call
+(any monotonic clock; it may be the clock of the audio itself), never read from the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from ivr.intent.types import Match
+from ivr.language import Language
+
+__all__ = [
+    "BargedIn",
+    "CallStarted",
+    "ConfirmationAsked",
+    "DigitPressed",
+    "EmergencyOffered",
+    "EmergencyRouted",
+    "EndReason",
+    "Ended",
+    "Event",
+    "HandOffReason",
+    "HandedOff",
+    "HungUp",
+    "Input",
+    "Prompt",
+    "PromptPlayed",
+    "RecogniserFailed",
+    "Routed",
+    "SpeechStarted",
+    "Tick",
+    "Transferred",
+    "UtteranceMatched",
+]
+
+
+# --- inputs ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The call was answered; the first input of every call."""
+
+    now_s: float
+    local_time: datetime  # wall clock of the hotline at ``now_s``, for opening hours
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPlayed:
+    """The gateway has finished playing the last prompt.
+
+    A gateway that does not report this need not: the session estimates a prompt's length.
+    """
+
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The caller is speaking (the first partial result of an utterance, not mere noise)."""
+
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceMatched:
+    """An utterance is over, recognised and matched."""
+
+    now_s: float
+    match: Match
+    language: Language
+    alternatives: tuple[str, ...] = ()  # transcripts of the n-best list, best first
+
+
+@dataclass(frozen=True, slots=True)
+class DigitPressed:
+    """A DTMF key: one of ``0123456789*#ABCD``."""
+
+    now_s: float
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed; give one at least every half second."""
+
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    """The caller, or the gateway, closed the call."""
+
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecogniserFailed:
+    """Recognition of this call cannot go on."""
+
+    now_s: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """The gateway has moved the call to where it was routed."""
+
+    now_s: float
+
+
+Input = (
+    CallStarted
+    | PromptPlayed
+    | SpeechStarted
+    | UtteranceMatched
+    | DigitPressed
+    | Tick
+    | HungUp
+    | RecogniserFailed
+    | Transferred
+)
+
+
+# --- events ------------------------------------------------------------------------------
+
+
+class HandOffReason(StrEnum):
+    """Why a call goes to a person."""
+
+    ASKED = "asked"  # words or digit 0
+    NO_MATCH = "no_match"  # not understood too often
+    NO_INPUT = "no_input"  # nothing said too often
+    DENIED = "denied"  # questions answered by no too often
+    EMERGENCY_UNCLEAR = "emergency_unclear"  # an emergency was offered, the answer was not clear
+    RECOGNISER_FAILED = "recogniser_failed"
+    CALL_TOO_LONG = "call_too_long"
+
+
+class EndReason(StrEnum):
+    """Why a call is over."""
+
+    HANG_UP = "hang_up"
+    TRANSFERRED = "transferred"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Say this to the caller."""
+
+    id: str  # key of ivr.call.prompts.PROMPTS
+    text: str  # never empty
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class BargedIn:
+    """The caller spoke over a prompt: stop playing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmationAsked:
+    """The caller is asked whether it is about ``queue``."""
+
+    queue: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyOffered:
+    """The caller is offered an emergency number."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Put the caller through to ``queue``."""
+
+    queue: str
+    confidence: float
+    confirmed: bool  # the caller said yes to it
+    closed_queue: str | None = None  # the queue that was meant, where it is closed now
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyRouted:
+    """Put the caller through to an emergency number."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOff:
+    """Put the caller through to a person."""
+
+    reason: HandOffReason
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The call is over; nothing follows."""
+
+    reason: EndReason
+
+
+Event = (
+    Prompt
+    | BargedIn
+    | ConfirmationAsked
+    | EmergencyOffered
+    | Routed
+    | EmergencyRouted
+    | HandedOff
+    | Ended
+)

@@ -1,0 +1,55 @@
+"""The ``ivr`` command; each subcommand is a module here with a click command ``command``.
+
+Modules are imported when their command is called, so that ``ivr match`` does not load Vosk.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from ivr import __version__
+from ivr.errors import IvrError
+
+__all__ = ["COMMANDS", "cli", "main"]
+
+#: command name -> one line of help, in the order of ``ivr --help``.
+COMMANDS = {
+    "serve": "Run the server (Vosk WebSocket protocol).",
+    "replay": "Stream audio files into the server and show what it decides.",
+    "transcribe": "Transcribe audio files.",
+    "match": "Match text to a queue.",
+    "check": "Check config/queues.yaml.",
+    "talk": "Talk to Kapok through the microphone.",
+    "models": "List the installed speech models.",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"ivr.cli.{cmd_name}").command
+        command.short_help = COMMANDS[cmd_name]
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ivr")
+def cli() -> None:
+    """Kapok: voice IVR and bilingual speech navigation."""
+
+
+def main() -> NoReturn:
+    """Entry point: an :class:`IvrError` becomes its message on stderr and exit status 2."""
+    try:
+        sys.exit(cli.main(standalone_mode=True))
+    except IvrError as error:
+        click.echo(f"ivr: {error}", err=True)
+        sys.exit(2)

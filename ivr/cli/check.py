@@ -1,0 +1,156 @@
+"""``ivr check``: is ``config/queues.yaml`` (or ``kapok.yaml``) right, and what is in it?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ivr.errors import ConfigError
+from ivr.language import Language
+from ivr.queues.catalogue import Catalogue, load_catalogue
+from ivr.settings import SETTINGS_FILE, Settings, load_settings
+from ivr.yamlsource import FaultsError
+
+__all__ = ["command"]
+
+
+@click.command("check")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(path: Path | None, config: Path | None, as_json: bool) -> None:
+    """Check PATH: a queues.yaml (without PATH, the one of the settings) or a kapok.yaml.
+
+    Every fault is printed in a line of its own, with line, column and how to mend it. The exit
+    status is 0 where the file can be used, even with warnings, and 1 where it cannot.
+    """
+    try:
+        if path is not None and path.name == SETTINGS_FILE.name:
+            _report_settings(path, load_settings(path), as_json=as_json)
+            return
+        if path is None:
+            path = load_settings(config).queues
+        _report_catalogue(path, load_catalogue(path), as_json=as_json)
+    except ConfigError as error:
+        _report_error(path or config, error, as_json=as_json)
+        sys.exit(1)
+
+
+def _report_error(path: Path | None, error: ConfigError, *, as_json: bool) -> None:
+    if as_json:
+        _print_json({"file": str(path) if path else None, "ok": False, "errors": _errors(error)})
+        return
+    click.echo(str(error), err=True)
+    count = len(str(error).splitlines())
+    click.echo(f"{count} error{'s' if count > 1 else ''}", err=True)
+
+
+def _errors(error: ConfigError) -> list[dict[str, Any]]:
+    if not isinstance(error, FaultsError):
+        return [{"file": None, "line": None, "column": None, "what": str(error), "mend": None}]
+    return [
+        {
+            "file": error.name,
+            "line": fault.place.line,
+            "column": fault.place.column,
+            "what": fault.what,
+            "mend": fault.mend,
+        }
+        for fault in error.faults
+    ]
+
+
+def _report_catalogue(path: Path, catalogue: Catalogue, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(_catalogue_json(path, catalogue))
+        return
+    Console().print(_table(catalogue))
+    person = catalogue.person
+    click.echo(f"person: key {person.key}, {_counts(person.phrases)} phrases")
+    for emergency in catalogue.emergencies:
+        phrases = _counts(emergency.phrases)
+        click.echo(f"emergency {emergency.number} {emergency.name.cmn}: {phrases} phrases")
+    _print_warnings(catalogue.warnings())
+    click.echo(f"OK {path}")
+
+
+def _counts(phrases: Any) -> str:
+    return " + ".join(f"{len(entries)} {language}" for language, entries in phrases.items())
+
+
+def _table(catalogue: Catalogue) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("queue", no_wrap=True)
+    table.add_column("name", min_width=12)
+    for heading in (*Language, "agents"):  # under a language its phrases
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("hours")
+    table.add_column("priority", justify="right", no_wrap=True)
+    for queue in catalogue.queues:
+        default = " (default)" if queue.id == catalogue.default_queue else ""
+        names = dict.fromkeys((queue.name.cmn, queue.name.yue, queue.name.en))
+        counts = [str(len(phrases)) for phrases in queue.phrases.values()]
+        row = (*counts, str(queue.agents), str(queue.hours), str(queue.priority))
+        table.add_row(queue.id + default, "\n".join(names), *row)
+    return table
+
+
+def _catalogue_json(path: Path, catalogue: Catalogue) -> dict[str, Any]:
+    queues = [
+        {
+            "id": queue.id,
+            "name": queue.name.model_dump(),
+            "phrases": {str(code): len(phrases) for code, phrases in queue.phrases.items()},
+            "agents": queue.agents,
+            "hours": str(queue.hours),
+            "priority": queue.priority,
+        }
+        for queue in catalogue.queues
+    ]
+    return {
+        "file": str(path),
+        "ok": True,
+        "errors": [],
+        "warnings": list(catalogue.warnings()),
+        "default_queue": catalogue.default_queue,
+        "queues": queues,
+        "emergencies": [emergency.number for emergency in catalogue.emergencies],
+    }
+
+
+def _report_settings(path: Path, settings: Settings, *, as_json: bool) -> None:
+    warnings = _settings_warnings(settings)
+    if as_json:
+        shown = settings.model_dump(mode="json")
+        answer = {"file": str(path), "ok": True, "errors": [], "warnings": warnings}
+        _print_json({**answer, "settings": shown})
+        return
+    for language, chosen in settings.languages.items():
+        click.echo(f"{language}: {chosen.engine} {chosen.model}")
+    click.echo(f"queues: {settings.queues}")
+    click.echo(f"server: {settings.server.host}:{settings.server.port}")
+    _print_warnings(warnings)
+    click.echo(f"OK {path}")
+
+
+def _settings_warnings(settings: Settings) -> list[str]:
+    models = [settings.languages[language].model for language in Language]
+    warnings = [f"there is no model directory {model}" for model in models if not model.is_dir()]
+    if not settings.queues.is_file():
+        warnings.append(f"there is no file {settings.queues}")
+    return warnings
+
+
+def _print_warnings(warnings: list[str] | tuple[str, ...]) -> None:
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _print_json(answer: dict[str, Any]) -> None:
+    click.echo(json.dumps(answer, ensure_ascii=False))

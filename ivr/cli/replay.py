@@ -1,0 +1,222 @@
+"""``ivr replay``: recordings through the server, and what it decides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+from rich.console import Console
+
+from ivr.cli.progress import progress
+from ivr.errors import ConfigError, IvrError
+from ivr.replay.client import Pace, Result, replay_in_process, replay_over_socket
+from ivr.replay.clips import Clip, find_audio, read_clip
+from ivr.replay.labels import Label, Labels, load_labels
+from ivr.replay.report import Outcome, Report, confusion_table, result_table, write_junit
+from ivr.server.app import KapokServer
+from ivr.server.conversation import Conversation, Services
+from ivr.settings import Settings, load_settings
+
+__all__ = ["command"]
+
+Replay = Callable[[Clip, float | None], Awaitable[Result]]
+
+#: Cells of the table fold where a terminal is narrow; a pipe gets whole lines.
+_PIPE_WIDTH = 160
+
+
+@dataclass(frozen=True)
+class _Options:
+    files: list[Path]
+    url: str | None
+    in_process: bool
+    pace: Pace
+    jobs: int
+    as_json: bool
+    labels: Labels | None
+
+
+@click.command("replay")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--url", help="A running server, ws://HOST:PORT; without it one is started.")
+@click.option("--in-process", is_flag=True, help="Go round the server and its socket.")
+@click.option(
+    "--pace",
+    type=click.Choice([pace.value for pace in Pace]),
+    default=Pace.FAST.value,
+    show_default=True,
+    help="As a caller speaks, or as fast as the server takes it.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Calls.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--expect", type=click.Path(path_type=Path), help="labels.csv: what is right.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write a JUnit file.")
+@click.option(
+    "--min-accuracy",
+    type=click.FloatRange(0, 1),
+    help="Exit with status 1 where fewer decisions are right (0 to 1); needs --expect.",
+)
+@click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
+def command(
+    paths: tuple[Path, ...],
+    url: str | None,
+    in_process: bool,
+    pace: str,
+    jobs: int,
+    as_json: bool,
+    expect: Path | None,
+    junit: Path | None,
+    min_accuracy: float | None,
+    config: Path | None,
+) -> None:
+    """Stream audio files, or folders of them, into the server and show what it decides.
+
+    latency is from the end of speech (the labels' speech_end_s, or by the energy of the file) to
+    the arrival of the decision at real-time pace; at fast pace it is processing time alone.
+
+    The exit status is 1 where a file could not be replayed, or accuracy is below --min-accuracy.
+    """
+    _check_usage(url, in_process, min_accuracy, expect)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    files = find_audio(list(paths))
+    if not files:
+        raise ConfigError(f"no audio files in {', '.join(map(str, paths))}; check the path")
+    options = _Options(
+        files=files,
+        url=url,
+        in_process=in_process,
+        pace=Pace(pace),
+        jobs=jobs,
+        as_json=as_json,
+        labels=load_labels(expect) if expect else None,
+    )
+    settings = None if url else load_settings(config)
+    outcomes = asyncio.run(_replay_all(options, settings))
+    report = Report(outcomes)
+    _print(outcomes, report, as_json=as_json)
+    if junit is not None:
+        write_junit(junit, outcomes)
+    sys.exit(_status(report, min_accuracy))
+
+
+def _check_usage(
+    url: str | None, in_process: bool, min_accuracy: float | None, expect: Path | None
+) -> None:
+    if url and in_process:
+        raise click.UsageError("--url and --in-process exclude each other")
+    if min_accuracy is not None and expect is None:
+        raise click.UsageError("--min-accuracy needs --expect labels.csv")
+
+
+def _status(report: Report, min_accuracy: float | None) -> int:
+    failed = [outcome for outcome in report.outcomes if outcome.error is not None]
+    if min_accuracy is None:
+        return 1 if failed else 0
+    share = report.accuracy.value
+    if share is None:
+        click.echo("ivr: no file has a label; accuracy is not known", err=True)
+        return 1
+    if share < min_accuracy:
+        click.echo(f"ivr: accuracy {share:.3f} is below {min_accuracy:g}", err=True)
+        return 1
+    return 1 if failed else 0
+
+
+# --- running ----------------------------------------------------------------------------------
+
+
+async def _replay_all(options: _Options, settings: Settings | None) -> list[Outcome]:
+    async with _replayer(options, settings) as replay:
+        lines = asyncio.Semaphore(options.jobs)
+        with progress("Replaying", len(options.files)) as advance:
+
+            async def one(path: Path) -> Outcome:
+                async with lines:
+                    outcome = await _one(path, options, replay)
+                _tell(outcome, as_json=options.as_json)
+                advance(1)
+                return outcome
+
+            return list(await asyncio.gather(*(one(path) for path in options.files)))
+
+
+async def _one(path: Path, options: _Options, replay: Replay) -> Outcome:
+    label = options.labels[path] if options.labels else None
+    try:
+        clip = await asyncio.to_thread(read_clip, path)
+        result = await replay(clip, label.speech_end_s if label else None)
+    except IvrError as error:
+        return Outcome(str(path), None, str(error), label)
+    return Outcome(str(path), _unless_silent(result, label), None, label)
+
+
+def _unless_silent(result: Result, label: Label | None) -> Result:
+    """No latency where the label says that nobody speaks, whatever the energy is."""
+    silent = label is not None and label.speech_end_s is None and label.language is None
+    return replace(result, latency_ms=None) if silent else result
+
+
+@asynccontextmanager
+async def _replayer(options: _Options, settings: Settings | None) -> AsyncIterator[Replay]:
+    """How a clip is replayed: into ``--url``, this process, or a server started for it."""
+    if options.url is not None or settings is None:
+        yield _over_socket(options.url or "", options.pace)
+        return
+    services = await asyncio.to_thread(Services.load, settings)
+    if options.in_process:
+        yield _in_process(services, options.pace)
+        return
+    async with KapokServer(services, settings, host="127.0.0.1", port=0) as server:
+        yield _over_socket(server.url, options.pace)
+
+
+def _over_socket(url: str, pace: Pace) -> Replay:
+    async def replay(clip: Clip, end_s: float | None) -> Result:
+        return await replay_over_socket(clip, url=url, pace=pace, end_s=end_s)
+
+    return replay
+
+
+def _in_process(services: Services, pace: Pace) -> Replay:
+    zone = ZoneInfo(services.catalogue.timezone)
+
+    async def replay(clip: Clip, end_s: float | None) -> Result:
+        conversation = Conversation(services, local_time=datetime.now(zone))
+        return await replay_in_process(clip, conversation, pace=pace, end_s=end_s)
+
+    return replay
+
+
+# --- printing ---------------------------------------------------------------------------------
+
+
+def _tell(outcome: Outcome, *, as_json: bool) -> None:
+    """Results as they come, for pipes; errors at once."""
+    if outcome.error is not None:
+        click.echo(f"ivr: {outcome.error}", err=True)
+    elif as_json and outcome.result is not None:
+        click.echo(json.dumps(outcome.result.as_json(outcome.name), ensure_ascii=False))
+
+
+def _print(outcomes: Sequence[Outcome], report: Report, *, as_json: bool) -> None:
+    labelled = bool(report.labelled)
+    # JSON lines stay alone on standard output.
+    console = Console(stderr=True) if as_json else Console()
+    if not console.is_terminal:
+        console = Console(stderr=as_json, width=_PIPE_WIDTH)
+    if not as_json:
+        console.print(result_table(outcomes))
+    if labelled:
+        console.print(confusion_table(outcomes))
+    for line in report.lines():
+        if labelled or not as_json:
+            console.print(line, highlight=False, markup=False)

@@ -1,0 +1,119 @@
+"""``ivr serve``: the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from ivr.server.app import KapokServer
+from ivr.server.conversation import Services
+from ivr.settings import Settings, load_settings
+
+__all__ = ["command"]
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command("serve")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Settings instead of config/kapok.yaml."
+)
+@click.option("--host", help="Address to listen on, instead of the settings' server.host.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="Port to listen on, instead of the settings' server.port; 0 takes any free one.",
+)
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the address to this file once the server listens.",
+)
+@click.option(
+    "--drain",
+    "drain_s",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Seconds that calls under way may go on after SIGTERM or Ctrl-C.",
+)
+@click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
+def command(
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    ready_file: Path | None,
+    drain_s: float,
+    log_level: str,
+) -> None:
+    """Run the server: the Vosk WebSocket protocol, with queues and decisions.
+
+    The first line of standard output is `listening on ws://HOST:PORT`; the log goes to standard
+    error. SIGTERM or Ctrl-C lets calls under way finish; a second one ends them at once.
+    """
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # It logs every handshake and, at DEBUG, every frame: audio and transcripts.
+    logging.getLogger("websockets").setLevel(logging.WARNING)
+    settings = load_settings(config)
+    services = Services.load(settings)
+    server = KapokServer(services, settings, host=host, port=port)
+    try:
+        asyncio.run(_run(server, settings, ready_file=ready_file, drain_s=drain_s))
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+
+
+async def _run(
+    server: KapokServer, settings: Settings, *, ready_file: Path | None, drain_s: float
+) -> None:
+    stop, at_once = _on_signals()
+    async with server:
+        if ready_file is not None:
+            _write_whole(ready_file, server.url + "\n")
+        click.echo(f"listening on {server.url}")
+        for language, entry in settings.languages.items():
+            click.echo(f"  {language}: {entry.engine} {entry.model}")
+        click.echo(f"  queues: {settings.queues}")
+        sys.stdout.flush()
+        await stop.wait()
+        await _close(server, drain_s, at_once)
+
+
+async def _close(server: KapokServer, drain_s: float, at_once: asyncio.Event) -> None:
+    draining = asyncio.create_task(server.close(drain_s=drain_s))
+    hurry = asyncio.create_task(at_once.wait())
+    await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    hurry.cancel()
+    if not draining.done():
+        draining.cancel()
+        await asyncio.wait({draining})
+        await server.close(drain_s=0.0)
+
+
+def _on_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """An event for the first SIGTERM or SIGINT, and one for the second."""
+    stop, at_once = asyncio.Event(), asyncio.Event()
+
+    def received() -> None:
+        (at_once if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received)
+    return stop, at_once
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Whoever waits for the file never sees half of it."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

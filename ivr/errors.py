@@ -1,0 +1,53 @@
+"""The exception tree of the package: one root, raised at the boundary, with its cause.
+
+``IvrError``
+    ``AudioError``          an audio file or stream that cannot be decoded
+    ``ModelError``          a speech model that is missing, incomplete or unreadable
+    ``ConfigError``         ``queues.yaml`` or ``kapok.yaml`` is not valid
+    ``ProtocolError``       a gateway sent what its protocol does not allow
+    ``DeviceError``         no microphone, no PortAudio, no network
+    ``ServerError``         the server cannot be reached, or answered with an error
+
+Every message says what is wrong, where, and how to mend it. The command line prints the
+message alone (exit status 2); the server answers it to the gateway and keeps serving.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AudioError",
+    "ConfigError",
+    "DeviceError",
+    "IvrError",
+    "ModelError",
+    "ProtocolError",
+    "ServerError",
+]
+
+
+class IvrError(Exception):
+    """Root of every error that Kapok raises on purpose."""
+
+
+class AudioError(IvrError):
+    """An audio file or stream that cannot be decoded."""
+
+
+class ModelError(IvrError):
+    """A speech model directory that is missing, incomplete or unreadable."""
+
+
+class ConfigError(IvrError):
+    """A configuration file that is not valid; the message has file, line, column and mend."""
+
+
+class ProtocolError(IvrError):
+    """A message that the gateway's protocol does not allow at this point."""
+
+
+class DeviceError(IvrError):
+    """Something of this machine is missing: a microphone, PortAudio, a network."""
+
+
+class ServerError(IvrError):
+    """The server cannot be reached, or answered with an error."""

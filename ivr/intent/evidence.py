@@ -1,0 +1,431 @@
+"""What an utterance has in common with the example phrases, in characters and in sounds.
+
+Three kinds of evidence, each one number for each (utterance, phrase) or (utterance, class):
+
+*Classes.* Kernel ridge regression (Rifkin & Klautau 2004, regularised least squares
+classification) over idf-weighted n-grams: characters, toneless syllables, and syllables folded
+into the classes that are taken for one another. Closed form, no random start: the same phrases
+always give the same matcher. At run time it is a sum of rows of a small matrix.
+
+*Overlap.* Cosine between the same n-gram vectors of the utterance and of each phrase.
+
+*Alignment.* Smith & Waterman's local alignment of syllables: equal characters match fully, other
+pairs as far as they sound alike, each weighted by how rare the character is. It is what survives
+a character that the recogniser got wrong. All hypotheses and shortlisted phrases are aligned at
+once in numpy, row by row.
+
+Arrays: H hypotheses, P phrases, K classes, F features.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rapidfuzz import fuzz, process
+
+from ivr.intent.lexicon import Finder, concepts, words
+from ivr.intent.normalise import normalise, strip_carriers
+from ivr.intent.sounds import character_syllables, fold, table
+from ivr.language import Language
+
+__all__ = ["Evidence", "Example", "PhraseIndex", "core"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+#: Weights in the kernel of n-grams of length 1, 2, 3; of characters, toneless syllables, and
+#: syllables folded into the classes taken for one another; and of concepts.
+_CHARACTERS = (1.2, 1.0, 0.2)
+_SYLLABLES = (0.7, 0.8, 0.2)
+_FOLDED = (0.3, 0.6, 0.2)
+_CONCEPT = 2.5
+_CONCEPT_SOUND = 1.5  # a concept's word by its toneless syllables
+_RIDGE = 0.5  # regularisation; the kernel of a phrase with itself is 1
+_UNKNOWN = 0.3  # how much an n-gram that no phrase has weighs against the utterance
+_FREQUENT = 60  # phrases with a feature from which dense arithmetic is the faster
+_ALIGNED = 5  # hypotheses that are aligned; n-grams see all
+_GAP = 0.35  # cost of a character left out or put in, as a share of its weight
+_FAR = 0.42  # syllables at this distance are neither like nor unlike
+_LONGEST = 64  # characters aligned; n-grams see all
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One phrase of a class, with how much it counts (1 in the caller's own language)."""
+
+    text: str
+    label: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Evidence for each class. Arrays of shape ``(K,)``, in the order of ``labels``."""
+
+    ridge: Floats  # about -1 (no) to 1 (yes)
+    cosine: Floats  # 0 to 1
+    dice: Floats  # aligned weight over the mean weight of utterance and phrase
+    precision: Floats  # aligned weight over that of the utterance
+    recall: Floats  # aligned weight over that of the phrase
+    ratio: Floats  # rapidfuzz, 0 to 1
+    phrase: tuple[str, ...]  # closest phrase of each class, empty where none is near
+
+
+@functools.lru_cache(maxsize=16384)
+def core(text: str) -> str:
+    """What of the text carries meaning: normalised, without carriers, unless nothing is left."""
+    plain = normalise(text)
+    return strip_carriers(plain) or plain
+
+
+class _Private:
+    """Gives each word a character of its own, so that n-grams of words are slices of a string.
+
+    Characters of planes 15 and 16, which Unicode keeps for private use, one plane a purpose.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._char: dict[str, str] = {}
+
+    def __getitem__(self, word: str) -> str:
+        # One step for threads: setdefault on a number taken twice would only merge two words.
+        return self._char.get(word) or self._char.setdefault(
+            word, chr(self._first + len(self._char) + 1)
+        )
+
+
+_TONELESS = _Private(0xF0000)
+_FOLD = _Private(0x100000)
+
+
+@functools.lru_cache(maxsize=16384)
+def _private(syllable: str, language: Language) -> tuple[str, str]:
+    """The toneless and the folded syllable as one character each."""
+    return _TONELESS[syllable[:-1]], _FOLD[fold(syllable, language)]
+
+
+@functools.cache
+def _concept_sounds(language: Language) -> Finder:
+    """The lexicon's words of two syllables or more as toneless sounds, with their concepts."""
+    found: dict[str, tuple[str, ...]] = {}
+    for word, names in words().items():
+        if len(word) > 1:
+            sounds = "".join(_private(s, language)[0] for s in character_syllables(word, language))
+            found[sounds] = found.get(sounds, ()) + names
+    return Finder(found)
+
+
+def _concepts_heard(sounds: str, language: Language) -> set[str]:
+    return {f"heard:{name}" for name in _concept_sounds(language)(sounds)}
+
+
+def _grams(units: str, edge: str, weights: tuple[float, ...]) -> list[tuple[float, set[str]]]:
+    padded = edge + units + edge
+    out = [(weights[0], set(units))] if weights[0] else []
+    for n, weight in enumerate(weights[1:], start=2):
+        out.append((weight, {padded[i : i + n] for i in range(len(padded) - n + 1)}))
+    return out
+
+
+@functools.lru_cache(maxsize=4096)
+def _features(text: str, language: Language) -> tuple[tuple[float, set[str]], ...]:
+    """Names of the features of a text, by family, each family with its weight."""
+    read = zip(text, character_syllables(text, language), strict=True)
+    sounds = [_private(s, language) if s else (char, char) for char, s in read]
+    toneless = "".join([b for b, _ in sounds])
+    return (
+        *_grams(text, "^", _CHARACTERS),
+        *_grams(toneless, "\U000f0000", _SYLLABLES),
+        *_grams("".join([f for _, f in sounds]), "\U00100000", _FOLDED),
+        (_CONCEPT, {f"concept:{name}" for name in concepts(text)}),
+        (_CONCEPT_SOUND, _concepts_heard(toneless, language)),
+    )
+
+
+class PhraseIndex:
+    """The phrases of all classes as heard in one language."""
+
+    def __init__(self, examples: Sequence[Example], language: Language) -> None:
+        self.language = language
+        self.labels = tuple(dict.fromkeys(e.label for e in examples))
+        self._examples = tuple(examples)
+        self._cores = [core(e.text) for e in examples]
+        position = {label: k for k, label in enumerate(self.labels)}
+        self._label = np.array([position[e.label] for e in examples], dtype=np.int32)
+        self._weight = np.array([e.weight for e in examples], dtype=np.float32)
+        self._index_features()
+        self._fit_classes()
+        self._index_sounds()
+
+    # -- building ---------------------------------------------------------------------------------
+
+    def _index_features(self) -> None:
+        rows = [_features(c, self.language) for c in self._cores]
+        count = Counter(name for row in rows for _, names in row for name in names)
+        weight = {name: w for row in rows for w, names in row for name in names}
+        self._feature = {name: i for i, name in enumerate(sorted(count))}
+        total = len(rows)
+        self._unseen_idf = math.log((total + 1) / 0.5)
+        self._feature_weight = np.array(
+            [weight[name] * math.log((total + 1) / (count[name] + 0.5)) for name in self._feature],
+            dtype=np.float32,
+        )
+        ids = [np.array([self._feature[n] for _, ns in row for n in ns]) for row in rows]
+        values = [self._feature_weight[i] for i in ids]
+        values = [v / max(float(np.linalg.norm(v)), 1e-6) for v in values]
+        feature = np.concatenate(ids)
+        order = np.argsort(feature, kind="stable")
+        phrase = np.repeat(np.arange(total, dtype=np.int32), [len(i) for i in ids])
+        self._posting_feature = feature[order]
+        self._posting_phrase = phrase[order]
+        self._posting_value = np.concatenate(values)[order].astype(np.float32)
+        self._posting_start = np.searchsorted(
+            self._posting_feature, np.arange(len(count) + 1)
+        ).astype(np.int64)
+
+    def _fit_classes(self) -> None:
+        """Weights of each feature for each class, ``(F, K)``."""
+        total = len(self._cores)
+        kernel = self._kernel()
+        kernel[np.diag_indices_from(kernel)] = 1.0 + _RIDGE / self._weight
+        targets = np.full((total, len(self.labels)), -1.0, dtype=np.float32)
+        targets[np.arange(total), self._label] = 1.0
+        self._bias = targets.mean(axis=0).astype(np.float32)
+        alpha = np.linalg.solve(kernel, targets - self._bias).astype(np.float32)
+        self._class_weight = np.zeros((len(self._feature), len(self.labels)), dtype=np.float32)
+        np.add.at(
+            self._class_weight,
+            self._posting_feature,
+            self._posting_value[:, None] * alpha[self._posting_phrase],
+        )
+        del self._posting_feature
+
+    def _kernel(self) -> Floats:
+        """Products of all pairs of phrases but a phrase with itself, feature by feature.
+
+        Most features are in two or three phrases: going through those is many times faster than
+        the product of the dense matrices. A feature of one phrase alone makes no pair.
+        """
+        kernel = np.zeros((len(self._cores), len(self._cores)), dtype=np.float32)
+        frequent = []
+        bounds = self._posting_start.tolist()
+        for start, stop in itertools.pairwise(bounds):
+            if stop - start > _FREQUENT:
+                column = np.zeros(len(kernel), dtype=np.float32)
+                column[self._posting_phrase[start:stop]] = self._posting_value[start:stop]
+                frequent.append(column)
+            elif stop - start > 1:
+                rows, values = self._posting_phrase[start:stop], self._posting_value[start:stop]
+                kernel[rows[:, None], rows] += values[:, None] * values
+        if frequent:
+            columns = np.stack(frequent, axis=1)
+            kernel += columns @ columns.T
+        return kernel
+
+    def _index_sounds(self) -> None:
+        sounds = table(self.language)
+        alphabet: dict[tuple[str, int], int] = {}
+        self._phrase_symbol = [self._symbols(c, alphabet) for c in self._cores]
+        self._symbol_code = np.array([code for _, code in alphabet], dtype=np.int32)
+        self._symbol_char = np.array([ord(char) for char, _ in alphabet], dtype=np.int32)
+        self._sounds = sounds
+        unigram = Counter(char for c in self._cores for char in set(c))
+        total = len(self._cores)
+        self._rarity = {c: math.log((total + 1) / (n + 0.5)) for c, n in unigram.items()}
+        self._phrase_rarity = [
+            np.array([self._rarity[char] for char in c], dtype=np.float32) for c in self._cores
+        ]
+
+    def _symbols(self, text: str, alphabet: dict[tuple[str, int], int]) -> Ints:
+        codes = self._code(text)
+        pairs = zip(text, codes.tolist(), strict=True)
+        return np.array([alphabet.setdefault(p, len(alphabet)) for p in pairs], dtype=np.int32)
+
+    def _code(self, text: str) -> Ints:
+        return table(self.language).codes(character_syllables(text, self.language))
+
+    # -- evidence ---------------------------------------------------------------------------------
+
+    def evidence(self, hypotheses: Sequence[tuple[str, float]]) -> Evidence:
+        """Evidence from hypotheses ``(core text, weight)``; weights sum to at most 1."""
+        vectors = [self._vector(text) for text, _ in hypotheses]
+        weights = np.array([w for _, w in hypotheses], dtype=np.float32)
+        ridge = _pool(
+            np.stack([v @ self._class_weight[ids] + self._bias for ids, v in vectors]), weights
+        )
+        cosine = self._cosines(vectors, weights)
+        chosen = self._shortlist(cosine)
+        first = sorted(hypotheses, key=lambda h: -h[1])[:_ALIGNED]
+        texts = [text[:_LONGEST] for text, _ in first]
+        share = np.array([w for _, w in first], dtype=np.float32)
+        share *= weights.sum() / max(float(share.sum()), 1e-6)
+        scores = self._align(texts, chosen)
+        scores["ratio"] = self._ratios(texts, chosen)
+        pooled = {name: _pool(s, share) * self._weight[chosen] for name, s in scores.items()}
+        pooled["cosine"] = cosine[chosen]
+        return self._by_class(ridge, chosen, pooled)
+
+    def _vector(self, text: str) -> tuple[Ints, Floats]:
+        """Known features of a text and their values, scaled by all that the text has."""
+        known = self._feature
+        ids: list[int] = []
+        unknown = 0.0
+        for weight, names in _features(text, self.language):
+            found = [i for i in map(known.get, names) if i is not None]
+            unknown += (len(names) - len(found)) * weight**2
+            ids += found
+        index = np.sort(np.array(ids, dtype=np.int32))  # sorted: sets have no order of their own
+        value = self._feature_weight[index]
+        norm = math.sqrt(float(value @ value) + _UNKNOWN * unknown * self._unseen_idf**2)
+        return index, value / np.float32(max(norm, 1e-6))
+
+    def _cosines(self, vectors: list[tuple[Ints, Floats]], weights: Floats) -> Floats:
+        out = np.zeros((len(vectors), len(self._cores)), dtype=np.float32)
+        for row, (ids, values) in zip(out, vectors, strict=True):
+            start, stop = self._posting_start[ids], self._posting_start[ids + 1]
+            lengths = stop - start
+            if not lengths.sum():
+                continue
+            where = np.arange(lengths.sum()) + np.repeat(
+                start - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths
+            )
+            row += np.bincount(
+                self._posting_phrase[where],
+                weights=self._posting_value[where] * np.repeat(values, lengths),
+                minlength=len(row),
+            )
+        return _pool(out, weights) * self._weight
+
+    def _shortlist(self, cosine: Floats) -> Ints:
+        """The nearest phrase of every class and the six nearest of all."""
+        order = np.argsort(-cosine, kind="stable")
+        rank: Counter[int] = Counter()
+        chosen: list[int] = []
+        for position, phrase in enumerate(order.tolist()):
+            label = int(self._label[phrase])
+            if (position < 6 or rank[label] < 1) and cosine[phrase] > 0:
+                chosen.append(phrase)
+                rank[label] += 1
+            if position > 160:
+                break
+        return np.array(chosen, dtype=np.int32)
+
+    def _ratios(self, texts: list[str], chosen: Ints) -> Floats:
+        phrases = [self._cores[i] for i in chosen]
+        whole = process.cdist(texts, phrases, scorer=fuzz.ratio, dtype=np.float32)
+        part = process.cdist(texts, phrases, scorer=fuzz.partial_ratio, dtype=np.float32)
+        short = np.minimum.outer([len(t) for t in texts], [len(p) for p in phrases])
+        part *= np.minimum(1.0, short / 4.0)  # two characters found somewhere prove little
+        return np.asarray((0.5 * whole + 0.5 * part) / 100.0, dtype=np.float32)
+
+    def _align(self, texts: list[str], chosen: Ints) -> dict[str, Floats]:
+        """Local alignment of every text with every chosen phrase, ``(H, len(chosen))`` each."""
+        if not len(chosen):
+            return {
+                n: np.zeros((len(texts), 0), np.float32) for n in ("dice", "precision", "recall")
+            }
+        alphabet: dict[tuple[str, int], int] = {}
+        rows = [self._symbols(t, alphabet) for t in texts]
+        codes = np.array([code for _, code in alphabet], dtype=np.int32)
+        chars = np.array([ord(char) for char, _ in alphabet], dtype=np.int32)
+        columns = [self._phrase_symbol[i] for i in chosen]
+        used, packed = np.unique(np.concatenate(columns), return_inverse=True)
+        alike = self._similarity(codes, chars, used)
+        phrase, phrase_weight = _padded(
+            columns, packed.astype(np.int32), [self._phrase_rarity[i] for i in chosen]
+        )
+        unseen = self._unseen_idf
+        rarity = [
+            np.array([self._rarity.get(c, unseen) for c in t], dtype=np.float32) for t in texts
+        ]
+        text, text_weight = _padded(rows, np.concatenate(rows), rarity)
+        best = _smith_waterman(alike, text, text_weight, phrase, phrase_weight)
+        of_text = text_weight.sum(axis=1)[:, None]
+        of_phrase = phrase_weight.sum(axis=1)[None, :]
+        return {
+            "dice": 2 * best / (of_text + of_phrase),
+            "precision": np.minimum(1.0, best / of_text),
+            "recall": np.minimum(1.0, best / of_phrase),
+        }
+
+    def _similarity(self, codes: Ints, chars: Ints, symbols: npt.NDArray[np.int32]) -> Floats:
+        """Likeness of utterances' symbols to phrases' in [-1, 1]; last row and column pad."""
+        apart = self._sounds.distances(codes, self._symbol_code[symbols])
+        alike = np.maximum(1.0 - apart / _FAR, -1.0)
+        alike *= 0.9  # a homophone is a little less than the character itself
+        alike[chars[:, None] == self._symbol_char[symbols]] = 1.0
+        out = np.full((alike.shape[0] + 1, alike.shape[1] + 1), -1.0, dtype=np.float32)
+        out[:-1, :-1] = alike
+        return out
+
+    def _by_class(self, ridge: Floats, chosen: Ints, scores: dict[str, Floats]) -> Evidence:
+        """The best phrase of each class, by alignment and overlap together."""
+        size = len(self.labels)
+        merit = scores["dice"] + scores["cosine"] + scores["ratio"]
+        nearest = np.full(size, -1, dtype=np.int32)
+        for position in np.argsort(merit, kind="stable"):
+            nearest[self._label[chosen[position]]] = position
+        found = nearest >= 0
+        columns = {}
+        for name, score in scores.items():
+            column = np.zeros(size, dtype=np.float32)
+            column[found] = score[nearest[found]]
+            columns[name] = column
+        phrase = tuple(self._examples[chosen[n]].text if n >= 0 else "" for n in nearest)
+        return Evidence(ridge=ridge, phrase=phrase, **columns)
+
+
+def _pool(scores: Floats, weights: Floats) -> Floats:
+    """One score from those of the hypotheses (first axis): their mean, drawn towards the best."""
+    mean = weights @ scores
+    return np.asarray(0.7 * mean + 0.3 * scores.max(axis=0), dtype=np.float32)
+
+
+def _padded(
+    rows: list[Ints], packed: npt.NDArray[np.int32], weights: list[Floats]
+) -> tuple[Ints, Floats]:
+    """Rows of unequal length as one array, padded with -1 and weight 0."""
+    longest = max(map(len, rows))
+    symbols = np.full((len(rows), longest), -1, dtype=np.int32)
+    weight = np.zeros((len(rows), longest), dtype=np.float32)
+    at = 0
+    for r, row in enumerate(rows):
+        symbols[r, : len(row)] = packed[at : at + len(row)]
+        weight[r, : len(row)] = weights[r]
+        at += len(row)
+    return symbols, weight
+
+
+def _smith_waterman(
+    alike: Floats, text: Ints, text_weight: Floats, phrase: Ints, phrase_weight: Floats
+) -> Floats:
+    """Best local alignment score of each text (H, N) with each phrase (P, M): shape (H, P).
+
+    A pair scores its likeness times the mean of both weights, a gap costs ``_GAP`` times the
+    weight left out. A row of the table is computed at once: the gaps along the phrase are a
+    running maximum after the gap costs are taken out.
+    """
+    gap = np.float32(_GAP) * np.cumsum(phrase_weight, axis=1)  # (P, M)
+    half_phrase = 0.5 * phrase_weight
+    previous = np.zeros((len(text), *phrase.shape), dtype=np.float32)
+    best = previous.copy()
+    for i in range(text.shape[1]):
+        weight = text_weight[:, i, None, None]
+        row = alike[text[:, i]][:, phrase] * (half_phrase + 0.5 * weight)
+        row[:, :, 1:] += previous[:, :, :-1]
+        np.maximum(row, previous - np.float32(_GAP) * weight, out=row)
+        np.maximum(row, 0.0, out=row)
+        row += gap
+        np.maximum.accumulate(row, axis=2, out=row)
+        row -= gap
+        np.maximum(best, row, out=best)
+        previous = row
+    return np.asarray(best.max(axis=2), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Agent queues: the catalogue of ``config/queues.yaml`` and opening hours."""

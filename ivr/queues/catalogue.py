@@ -1,0 +1,410 @@
+"""The catalogue of agent queues: schema and loading of ``config/queues.yaml``.
+
+    catalogue = load_catalogue("config/queues.yaml")
+    catalogue.queue("social_security").phrases[Language.CANTONESE]
+
+Everything is frozen and checked once, at loading. :func:`load_catalogue` tells every fault of
+the file at once, each with line, column and mend; the rest of Kapok relies on what is said here
+and checks nothing again.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError
+
+from ivr.language import Language
+from ivr.queues.hours import OpeningHours, parse_hours
+from ivr.yamlsource import (
+    Fault,
+    YamlPath,
+    YamlSource,
+    did_you_mean,
+    parse_yaml,
+    read_yaml,
+    refuse,
+    validate,
+)
+
+__all__ = [
+    "FEW_PHRASES",
+    "Catalogue",
+    "Emergency",
+    "Names",
+    "PersonWords",
+    "Phrases",
+    "Queue",
+    "Thresholds",
+    "load_catalogue",
+    "parse_catalogue",
+]
+
+#: Below this many phrases a language, a queue is not found reliably: `ivr check` warns.
+FEW_PHRASES = 25
+MIN_QUEUE_PHRASES = 5
+MIN_EMERGENCY_PHRASES = 3
+MAX_PHRASE = 60  # characters; longer than anything said in one breath
+
+_ID = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
+_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
+#: Ids that would be mistaken for a decision in reports.
+_RESERVED = frozenset({"emergency", "none", "off_topic", "person", "silence"})
+_DEFAULT_ZONE = "Asia/Shanghai"
+
+
+# --- values ---------------------------------------------------------------------------------
+
+
+def _check_phrase(text: str) -> str:
+    phrase = text.strip()
+    if not _HAN.search(phrase):
+        shown = phrase[:30] or "nothing"
+        raise refuse(
+            f"a phrase without any Chinese character: {shown!r}",
+            "write it as callers say it, in Chinese characters",
+        )
+    if len(phrase) > MAX_PHRASE:
+        raise refuse(
+            f"a phrase of {len(phrase)} characters, longer than {MAX_PHRASE}",
+            "shorten it, or make two of it",
+        )
+    return phrase
+
+
+def _check_name(text: str) -> str:
+    if not text.strip():
+        raise refuse("the name is empty", "write the name in quotation marks")
+    return text.strip()
+
+
+def _check_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise refuse(
+            f"the id {text[:40]!r} is not lower-case letters, digits and '_'",
+            "write for example 'social_security'",
+        )
+    if text in _RESERVED:
+        raise refuse(f"the id {text!r} is kept for Kapok itself", "choose another id")
+    return text
+
+
+def _check_key(text: str) -> str:
+    if not re.fullmatch(r"[0-9*#]", text):
+        raise refuse(f"{text[:10]!r} is no key of a telephone", 'write one of "0" to "9", "*", "#"')
+    return text
+
+
+def _check_zone(text: str) -> str:
+    if _zone(text) is None:
+        raise refuse(f"unknown time zone {text[:40]!r}", f"write for example {_DEFAULT_ZONE}")
+    return text
+
+
+def _zone(text: object) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(text) if isinstance(text, str) else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def _number(value: object) -> object:
+    """110 without quotation marks means the same."""
+    return str(value) if type(value) is int else value
+
+
+def _hours(value: object, info: ValidationInfo) -> OpeningHours:
+    if isinstance(value, OpeningHours):
+        return value
+    hours, faults = parse_hours(value, zone=(info.context or {}).get("zone"))
+    if hours is None:
+        listed = [
+            {
+                "at": () if fault.key is None else (fault.key,),
+                "what": fault.what,
+                "mend": fault.mend,
+            }
+            for fault in faults
+        ]
+        raise PydanticCustomError("refused", "opening hours", {"faults": listed})
+    return hours
+
+
+Phrase = Annotated[str, AfterValidator(_check_phrase)]
+Name = Annotated[str, AfterValidator(_check_name)]
+Whole = Annotated[int, Strict()]
+Share = Annotated[float, Strict(), Field(ge=0, le=1)]
+
+
+# --- models ---------------------------------------------------------------------------------
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Names(_Model):
+    """What the queue is called: in Mandarin, in Cantonese and in English."""
+
+    cmn: Name = Field(examples=["cmn: 社会保障"])
+    yue: Name = Field(examples=["yue: 社会保障"])
+    en: Name = Field(examples=["en: Social security"])
+
+    def __getitem__(self, language: Language | str) -> str:
+        """The name in a spoken language."""
+        return self.cmn if Language(language) is Language.MANDARIN else self.yue
+
+
+class Phrases(_Model):
+    """Example phrases by language, in simplified characters: a mapping that cannot change."""
+
+    cmn: tuple[Phrase, ...] = Field(examples=["cmn:"])
+    yue: tuple[Phrase, ...] = Field(examples=["yue:"])
+
+    def __getitem__(self, language: Language | str) -> tuple[str, ...]:
+        return self.cmn if Language(language) is Language.MANDARIN else self.yue
+
+    def items(self) -> Iterator[tuple[Language, tuple[str, ...]]]:
+        """Each language with its phrases."""
+        return ((language, self[language]) for language in Language)
+
+    def values(self) -> tuple[tuple[str, ...], ...]:
+        """The phrases of each language, in the order of :meth:`items`."""
+        return tuple(self[language] for language in Language)
+
+
+class Queue(_Model):
+    """A group of agents that answers one kind of call."""
+
+    id: Annotated[str, AfterValidator(_check_id)] = Field(examples=["id: social_security"])
+    name: Names = Field(examples=["name:"])
+    phrases: Phrases = Field(examples=["phrases:"])
+    agents: Whole = Field(ge=1, le=10_000, examples=["agents: 12"])
+    hours: Annotated[OpeningHours, PlainValidator(_hours), PlainSerializer(str)] = Field(
+        examples=["hours: 24x7"]
+    )
+    priority: Whole = Field(default=5, ge=1, le=9, examples=["priority: 5"])  # 1 is served first
+
+
+class Emergency(_Model):
+    """A kind of emergency that is handed to a national number at once."""
+
+    number: Annotated[Literal["110", "119", "120", "122"], BeforeValidator(_number)] = Field(
+        examples=['number: "110"']
+    )
+    name: Names = Field(examples=["name:"])
+    phrases: Phrases = Field(examples=["phrases:"])
+
+
+class PersonWords(_Model):
+    """The words, and the key of the telephone, that always reach a person."""
+
+    key: Annotated[str, AfterValidator(_check_key)] = Field(examples=['key: "0"'])
+    phrases: Phrases = Field(examples=["phrases:"])
+
+
+class Thresholds(_Model):
+    """Confidence from which a queue is routed to, or confirmed with the caller."""
+
+    route: Share = Field(default=0.75, examples=["route: 0.75"])
+    confirm: Share = Field(default=0.45, examples=["confirm: 0.45"])
+
+
+class Catalogue(_Model):
+    """All of ``config/queues.yaml``."""
+
+    default_queue: str = Field(examples=["default_queue: general"])
+    timezone: Annotated[str, AfterValidator(_check_zone)] = _DEFAULT_ZONE
+    thresholds: Thresholds = Thresholds()
+    person: PersonWords = Field(examples=["person:"])
+    emergencies: tuple[Emergency, ...] = ()
+    queues: tuple[Queue, ...] = Field(examples=["queues:"])
+
+    def queue(self, queue_id: str) -> Queue:
+        """The queue of that id; raises KeyError where there is none."""
+        for queue in self.queues:
+            if queue.id == queue_id:
+                return queue
+        raise KeyError(queue_id)
+
+    def emergency(self, number: str) -> Emergency:
+        """The emergency of that number; raises KeyError where there is none."""
+        for emergency in self.emergencies:
+            if emergency.number == number:
+                return emergency
+        raise KeyError(number)
+
+    @property
+    def queue_ids(self) -> tuple[str, ...]:
+        """The ids in the order of the file."""
+        return tuple(queue.id for queue in self.queues)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but will make routing worse, one sentence each."""
+        return tuple(_warnings(self))
+
+
+def _warnings(catalogue: Catalogue) -> Iterator[str]:
+    for queue in catalogue.queues:
+        for language, phrases in queue.phrases.items():
+            if len(phrases) < FEW_PHRASES:
+                yield (
+                    f"queue {queue.id} has {len(phrases)} phrases in {language}; "
+                    f"write at least {FEW_PHRASES}, as callers really say it"
+                )
+    default = catalogue.queue(catalogue.default_queue)
+    if not default.hours.always:
+        yield (
+            f"the default queue {default.id} is not open at all times ({default.hours}); "
+            "calls that fit no queue have nowhere to go while it is closed"
+        )
+    missing = sorted({"110", "119", "120", "122"} - {e.number for e in catalogue.emergencies})
+    if missing:
+        yield f"no emergency phrases for {', '.join(missing)}; add them under emergencies"
+
+
+# --- loading --------------------------------------------------------------------------------
+
+
+def load_catalogue(path: Path | str) -> Catalogue:
+    """The catalogue in the file at ``path``.
+
+    Raises:
+        ConfigError: every fault of the file, one a line:
+            ``file:line:column: what is wrong; how to mend it``.
+    """
+    return _catalogue(read_yaml(path))
+
+
+def parse_catalogue(text: str, name: str = "queues.yaml") -> Catalogue:
+    """The catalogue in ``text``; ``name`` stands for the file in messages.
+
+    Raises:
+        ConfigError: as :func:`load_catalogue`.
+    """
+    return _catalogue(parse_yaml(text, name=name))
+
+
+def _catalogue(source: YamlSource) -> Catalogue:
+    context = {"zone": _zone(source.get(("timezone",))) or ZoneInfo(_DEFAULT_ZONE)}
+    checks = (
+        _duplicate_ids,
+        _duplicate_numbers,
+        _unknown_default,
+        _threshold_order,
+        _few_phrases,
+        _duplicate_phrases,
+    )
+    return validate(Catalogue, source, checks=checks, context=context)
+
+
+def _duplicates(source: YamlSource, listed: str, key: str) -> Iterator[Fault]:
+    first: dict[str, int] = {}
+    for path, _ in source.items((listed,)):
+        value = source.get((*path, key))
+        if not isinstance(value, str | int):
+            continue
+        place = source.value_place((*path, key))
+        if str(value) in first:
+            what = f"the {key} {str(value)!r} is here twice, first in line {first[str(value)]}"
+            yield Fault(place, what, f"give one of the two another {key}, or delete it")
+        first.setdefault(str(value), place.line)
+
+
+def _duplicate_ids(source: YamlSource) -> Iterator[Fault]:
+    return _duplicates(source, "queues", "id")
+
+
+def _duplicate_numbers(source: YamlSource) -> Iterator[Fault]:
+    return _duplicates(source, "emergencies", "number")
+
+
+def _unknown_default(source: YamlSource) -> Iterator[Fault]:
+    default = source.get(("default_queue",))
+    ids = [str(source.get((*path, "id"))) for path, _ in source.items(("queues",))]
+    if isinstance(default, str) and default not in ids:
+        what = f"there is no queue {default!r}"
+        mend = did_you_mean(default, ids, kind="ids of the queues")
+        yield Fault(source.value_place(("default_queue",)), what, mend)
+
+
+def _threshold_order(source: YamlSource) -> Iterator[Fault]:
+    given = source.get(("thresholds",))
+    merged: Mapping[str, Any] = Thresholds().model_dump() | (
+        given if isinstance(given, dict) else {}
+    )
+    route, confirm = merged["route"], merged["confirm"]
+    if isinstance(route, int | float) and isinstance(confirm, int | float) and confirm > route:
+        what = f"confirm ({confirm}) is above route ({route})"
+        place = source.value_place(("thresholds", "confirm"))
+        yield Fault(place, what, "write a smaller number for confirm")
+
+
+def _phrase_lists(source: YamlSource) -> Iterator[tuple[str, int, YamlPath]]:
+    """Each list of phrases: its owner in words, the fewest phrases allowed, its path."""
+    owners: list[tuple[str, int, YamlPath]] = [("person", 1, ("person",))]
+    for path, _ in source.items(("emergencies",)):
+        number = source.get((*path, "number"))
+        owners.append((f"emergency {number}", MIN_EMERGENCY_PHRASES, path))
+    for path, _ in source.items(("queues",)):
+        owners.append((f"queue {source.get((*path, 'id'))}", MIN_QUEUE_PHRASES, path))
+    for owner, fewest, path in owners:
+        for language in Language:
+            yield owner, fewest, (*path, "phrases", language.value)
+
+
+def _few_phrases(source: YamlSource) -> Iterator[Fault]:
+    for owner, fewest, path in _phrase_lists(source):
+        phrases = source.get(path)
+        if isinstance(phrases, list) and len(phrases) < fewest:
+            what = f"{owner} has too few phrases in {path[-1]}: {len(phrases)}"
+            yield Fault(source.key_place(path), what, f"write at least {fewest}")
+
+
+def _duplicate_phrases(source: YamlSource) -> Iterator[Fault]:
+    """The same words twice in one list, or in two places that lead elsewhere.
+
+    Both languages of one queue may share a phrase: much is written alike in both.
+    """
+    first: dict[str, tuple[YamlPath, str]] = {}
+    for owner, _, path in _phrase_lists(source):
+        seen: dict[str, int] = {}
+        for entry, phrase in source.items(path):
+            words = _words(phrase) if isinstance(phrase, str) else ""
+            if not words:
+                continue
+            place = source.value_place(entry)
+            known_path, known_owner = first.setdefault(words, (entry, owner))
+            known_line = source.value_place(known_path).line
+            if words in seen:
+                what = f"the phrase {phrase!r} is here twice, first in line {seen[words]}"
+                yield Fault(place, what, "delete one of the two")
+            elif known_path[:-3] != entry[:-3]:
+                what = (
+                    f"the phrase {phrase!r} leads to {owner} (line {place.line}) "
+                    f"and to {known_owner} (line {known_line})"
+                )
+                yield Fault(place, what, "delete it in one of the two places")
+            seen.setdefault(words, place.line)
+
+
+def _words(phrase: str) -> str:
+    """The phrase without what is not said: spaces, punctuation, width, case."""
+    plain = unicodedata.normalize("NFKC", phrase).casefold()
+    return "".join(character for character in plain if character.isalnum())

@@ -1,0 +1,1 @@
+"""Replaying recordings into the server, and reports on what it decides."""

@@ -1,0 +1,275 @@
+"""The asyncio server: moves bytes between gateways and conversations.
+
+    async with KapokServer(services, settings) as server:
+        print(server.url)
+        await stop.wait()
+        await server.close(drain_s=10.0)
+
+A connection is a call, whatever its path; the subprotocol ``ws`` is accepted where it is offered
+(vosk-asterisk offers it). A call has one reader, a bounded :class:`~ivr.server.inbox.Inbox`, and
+one worker, which has one job at a time in the bounded recognition pool. There are no keep-alive
+pings: a gateway that is gone stops sending audio, and the idle time-out sees that without
+killing calls of a gateway that is merely slow to answer pings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+from websockets.typing import Subprotocol
+
+from ivr.asr.pool import Lane, RecognitionPool
+from ivr.errors import ServerError
+from ivr.server.conversation import Conversation, Services
+from ivr.server.inbox import Inbox
+from ivr.settings import Settings
+
+__all__ = ["KapokServer"]
+
+_log = logging.getLogger(__name__)
+
+_SUBPROTOCOL = Subprotocol("ws")
+#: A message up to this many times the limit is still read, and answered with an error; a larger
+#: one closes the connection (close code 1009).
+_READ_FACTOR = 4
+#: Frames that websockets itself holds before the inbox does: enough to keep the reader busy.
+_FRAMES_HELD = (8, 2)
+
+
+class _CallLog(logging.LoggerAdapter[logging.Logger]):
+    """Puts the call's id on each line."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(_log, {"call": call})
+
+    def rename(self, call: str) -> None:
+        self.extra = {"call": call}
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        return f"call {(self.extra or {})['call']}: {msg}", kwargs
+
+
+class KapokServer:
+    """The server; an asynchronous context manager that listens while it is entered.
+
+    Args:
+        services: models and queues, loaded.
+        settings: addresses and limits.
+        host, port: instead of those of the settings; port 0 takes any free one.
+        now: the wall clock, for opening hours.
+        new_call_id: names a call whose gateway gives it no ``call_id``.
+
+    Raises:
+        ServerError: the address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        settings: Settings,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        now: Callable[[], datetime] | None = None,
+        new_call_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
+    ) -> None:
+        self._services = services
+        self._limits = settings.server
+        self._workers = settings.recognition.threads
+        self._host = host if host is not None else settings.server.host
+        self._port = port if port is not None else settings.server.port
+        zone = ZoneInfo(services.catalogue.timezone)
+        self._now = now or (lambda: datetime.now(zone))
+        self._new_call_id = new_call_id
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._pool: RecognitionPool | None = None
+        self._server: Server | None = None
+
+    @property
+    def calls(self) -> int:
+        """Calls at the moment."""
+        return self._calls
+
+    async def wait_idle(self) -> None:
+        """Wait until no call is left."""
+        await self._idle.wait()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; where any free one was asked for, known once entered."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """The address to connect to."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"ws://{host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        self._pool = RecognitionPool(workers=self._workers)
+        try:
+            self._server = await serve(
+                self._handle,
+                self._host,
+                self._port,
+                select_subprotocol=_select_subprotocol,
+                compression=None,  # audio does not compress, and deflate costs a core
+                max_size=_READ_FACTOR * self._limits.max_message_bytes,
+                max_queue=_FRAMES_HELD,
+                ping_interval=None,
+                server_header=None,
+            )
+        except (OSError, OverflowError) as error:
+            await self._pool.aclose()
+            raise ServerError(
+                f"cannot listen on {self._host}:{self._port} ({error}); "
+                "is another server running there? Choose another address by --host and --port"
+            ) from error
+        self._port = int(self._server.sockets[0].getsockname()[1])
+        _log.info("listening on %s", self.url)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close(drain_s=0.0)
+
+    async def close(self, *, drain_s: float) -> None:
+        """Refuse new calls, let those under way go on for at most ``drain_s``, then end them."""
+        if self._server is None or self._pool is None:
+            return
+        self._server.close(close_connections=False)
+        if self._calls and drain_s > 0:
+            _log.info("draining %d calls for at most %.0f s", self._calls, drain_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(drain_s):
+                    await self.wait_idle()
+        reason = "the server is shutting down"
+        await asyncio.gather(
+            *(
+                connection.close(CloseCode.GOING_AWAY, reason)
+                for connection in tuple(self._server.connections)
+            )
+        )
+        await self._server.wait_closed()
+        await self._pool.aclose()
+        _log.info("stopped")
+
+    # --- a call --------------------------------------------------------------------------
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        if self._calls >= self._limits.max_calls:
+            _log.warning("refused a call: %d calls are the limit", self._limits.max_calls)
+            await connection.close(
+                CloseCode.TRY_AGAIN_LATER,
+                f"all {self._limits.max_calls} lines are busy; try again later",
+            )
+            return
+        with self._counted():
+            await self._call(connection)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def _call(self, connection: ServerConnection) -> None:
+        assert self._pool is not None
+        log = _CallLog(self._new_call_id())
+        log.info("connected from %s", connection.remote_address)
+        conversation = Conversation(self._services, local_time=self._now(), log=log)
+        lane = self._pool.lane()
+        inbox = Inbox(high_water_s=self._limits.high_water_s, low_water_s=self._limits.low_water_s)
+        reader = asyncio.create_task(self._read(connection, conversation, inbox))
+        try:
+            async with asyncio.timeout(self._limits.max_call_s):
+                await self._answer(connection, conversation, inbox, lane, log)
+        except TimeoutError:
+            await connection.close(CloseCode.POLICY_VIOLATION, "the call is too long")
+        except ConnectionClosed:
+            pass
+        except ServerError as error:
+            await connection.close(CloseCode.TRY_AGAIN_LATER, str(error)[:120])
+        finally:
+            inbox.close()
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            with suppress(ServerError):  # the pool is closed: nothing to let go of
+                await lane.run(conversation.hang_up)
+            log.info("ended")
+
+    async def _read(
+        self, connection: ServerConnection, conversation: Conversation, inbox: Inbox
+    ) -> None:
+        try:
+            while True:
+                message = await self._receive(connection, inbox)
+                await inbox.put(message, conversation.seconds(message))
+        except TimeoutError:
+            reason = f"nothing came for {self._limits.idle_timeout_s:g} s"
+            await connection.close(CloseCode.POLICY_VIOLATION, reason)
+        except ConnectionClosed:
+            pass
+        finally:
+            inbox.close()
+
+    async def _receive(self, connection: ServerConnection, inbox: Inbox) -> str | bytes:
+        """The next message. TimeoutError where none comes although all before it are answered.
+
+        A gateway may well wait for answers before it says more.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.idle_timeout_s):
+                    return await connection.recv()
+            except TimeoutError:
+                if not inbox.busy:
+                    raise
+
+    async def _answer(
+        self,
+        connection: ServerConnection,
+        conversation: Conversation,
+        inbox: Inbox,
+        lane: Lane,
+        log: _CallLog,
+    ) -> None:
+        while (message := await inbox.get()) is not None:
+            reply = await lane.run(conversation.step, message)
+            if conversation.config.call_id:
+                log.rename(conversation.config.call_id)
+            if reply.text is not None:
+                await connection.send(reply.text)
+            if reply.closes:
+                return
+
+
+def _select_subprotocol(
+    connection: ServerConnection, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """``ws`` where it is offered, none otherwise; nobody is turned away."""
+    return _SUBPROTOCOL if _SUBPROTOCOL in offered else None

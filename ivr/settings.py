@@ -1,0 +1,229 @@
+"""The settings in ``config/kapok.yaml``, and where a Kapok installation lies.
+
+The *home* of an installation is the directory that holds ``config/``. All relative paths in
+``kapok.yaml`` start there, wherever the command is run. :func:`find_home` looks for it in
+
+1. the environment variable ``KAPOK_HOME``;
+2. the current directory and those above it;
+3. the directory that holds the package ``ivr`` (a checkout).
+
+With an explicit file, the home is the directory above where the file lies in one named
+``config``, and its own directory elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    Strict,
+    ValidationInfo,
+)
+
+import ivr
+from ivr.errors import ConfigError
+from ivr.language import Language
+from ivr.yamlsource import Fault, YamlSource, read_yaml, refuse, validate
+
+__all__ = [
+    "SETTINGS_FILE",
+    "DialogueSettings",
+    "LanguageSettings",
+    "LanguagesSettings",
+    "RecognitionSettings",
+    "ServerSettings",
+    "Settings",
+    "find_home",
+    "load_settings",
+]
+
+SETTINGS_FILE = Path("config", "kapok.yaml")
+HOME_VARIABLE = "KAPOK_HOME"
+
+
+def _from_home(value: object, info: ValidationInfo) -> Path:
+    """A path as written, from the home of the installation."""
+    if not isinstance(value, str | Path) or not str(value).strip():
+        raise refuse("the name of a file or directory is needed here", "for example models/cmn")
+    home: Path = (info.context or {}).get("home", Path())
+    try:
+        return home / Path(str(value).strip()).expanduser()
+    except RuntimeError as error:  # ~name of somebody unknown
+        raise refuse(str(error), "write the whole path") from error
+
+
+def _check_host(text: str) -> str:
+    if not text.strip() or any(character.isspace() for character in text.strip()):
+        raise refuse(f"{text[:40]!r} is no address", "write for example 127.0.0.1 or 0.0.0.0")
+    return text.strip()
+
+
+HomePath = Annotated[Path, BeforeValidator(_from_home)]
+Count = Annotated[int, Strict()]
+Seconds = Annotated[float, Strict(), Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class LanguageSettings(_Model):
+    """The speech model of one language."""
+
+    engine: Literal["vosk"] = Field(default="vosk", examples=["engine: vosk"])
+    model: HomePath = Field(examples=["model: models/cmn"])
+
+
+class LanguagesSettings(_Model):
+    """The speech models of both languages."""
+
+    cmn: LanguageSettings = Field(examples=["cmn: { engine: vosk, model: models/cmn }"])
+    yue: LanguageSettings = Field(examples=["yue: { engine: vosk, model: models/yue }"])
+
+    def __getitem__(self, language: Language | str) -> LanguageSettings:
+        return self.cmn if Language(language) is Language.MANDARIN else self.yue
+
+    def items(self) -> Iterator[tuple[Language, LanguageSettings]]:
+        """Each language with its settings."""
+        return ((language, self[language]) for language in Language)
+
+
+class ServerSettings(_Model):
+    """The WebSocket server and its limits."""
+
+    host: Annotated[str, AfterValidator(_check_host)] = Field(
+        default="127.0.0.1", examples=["host: 127.0.0.1"]
+    )
+    port: Count = Field(default=2700, ge=0, le=65_535, examples=["port: 2700"])  # 0: any free
+    max_calls: Count = Field(default=100, ge=1, le=100_000, examples=["max_calls: 100"])
+    max_message_bytes: Count = Field(
+        default=1_048_576, ge=4_096, le=67_108_864, examples=["max_message_bytes: 1048576"]
+    )
+    idle_timeout_s: Seconds = Field(default=30.0, examples=["idle_timeout_s: 30"])
+    max_call_s: Seconds = Field(default=900.0, examples=["max_call_s: 900"])
+    #: Audio waiting for recognition, seconds: reading stops at the first, goes on at the second.
+    high_water_s: Seconds = Field(default=4.0, examples=["high_water_s: 4.0"])
+    low_water_s: Seconds = Field(default=1.0, examples=["low_water_s: 1.0"])
+
+
+class RecognitionSettings(_Model):
+    """The speech recognisers."""
+
+    workers: Count = Field(default=0, ge=0, le=1_024, examples=["workers: 0"])
+    alternatives: Count = Field(default=10, ge=1, le=100, examples=["alternatives: 10"])
+    max_utterance_s: Seconds = Field(default=20.0, examples=["max_utterance_s: 20"])
+
+    @property
+    def threads(self) -> int:
+        """The number of threads meant: ``workers``, or the processor cores where that is 0."""
+        return self.workers or _cores()
+
+
+class DialogueSettings(_Model):
+    """How long and how often the call waits and asks before a person takes it."""
+
+    no_input_s: Seconds = Field(default=5.0, examples=["no_input_s: 5"])
+    max_no_input: Count = Field(default=2, ge=0, le=10, examples=["max_no_input: 2"])
+    max_no_match: Count = Field(default=2, ge=0, le=10, examples=["max_no_match: 2"])
+    max_confirmations: Count = Field(default=2, ge=0, le=10, examples=["max_confirmations: 2"])
+
+
+class Settings(_Model):
+    """All of ``config/kapok.yaml``; its paths are whole."""
+
+    languages: LanguagesSettings = Field(examples=["languages:"])
+    queues: HomePath = Field(
+        default=Path("config/queues.yaml"), examples=["queues: config/queues.yaml"]
+    )
+    server: ServerSettings = ServerSettings()
+    recognition: RecognitionSettings = RecognitionSettings()
+    dialogue: DialogueSettings = DialogueSettings()
+
+    _home: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Remember the home that the paths start from."""
+        self._home = (context or {}).get("home", Path())
+
+    @property
+    def home(self) -> Path:
+        """The directory that holds ``config/``."""
+        return self._home
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_settings(
+    path: Path | str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Settings:
+    """The settings in the file ``path``; without one, in the home that :func:`find_home` finds.
+
+    Raises:
+        ConfigError: no installation is found, or every fault of the file, one a line:
+            ``file:line:column: what is wrong; how to mend it``.
+    """
+    if path is None:
+        home = find_home(environ=environ, cwd=cwd)
+        file = home / SETTINGS_FILE
+    else:
+        file = Path(path).expanduser()
+        folder = file.absolute().parent
+        home = folder.parent if folder.name == SETTINGS_FILE.parent.name else folder
+    source = read_yaml(file)
+    return validate(Settings, source, checks=(_water_marks,), context={"home": home})
+
+
+def _water_marks(source: YamlSource) -> Iterator[Fault]:
+    default = ServerSettings()
+    high = source.get(("server", "high_water_s"))
+    low = source.get(("server", "low_water_s"))
+    high, low = (
+        default.high_water_s if high is None else high,
+        default.low_water_s if low is None else low,
+    )
+    if isinstance(high, int | float) and isinstance(low, int | float) and low >= high:
+        place = source.value_place(("server", "low_water_s"))
+        what = f"low_water_s ({low}) is not below high_water_s ({high})"
+        yield Fault(place, what, "write a smaller number for low_water_s")
+
+
+def find_home(*, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Path:
+    """The directory that holds ``config/kapok.yaml``; the order is that of the module's text.
+
+    Raises:
+        ConfigError: ``KAPOK_HOME`` has no settings, or none are found anywhere.
+    """
+    named = (os.environ if environ is None else environ).get(HOME_VARIABLE)
+    if named:
+        home = Path(named).expanduser().absolute()
+        if not (home / SETTINGS_FILE).is_file():
+            raise ConfigError(
+                f"{HOME_VARIABLE} is {named}, where there is no {SETTINGS_FILE}; "
+                "set it to the directory that holds config/"
+            )
+        return home
+    here = (cwd or Path.cwd()).absolute()
+    for folder in (here, *here.parents, Path(ivr.__file__).absolute().parents[1]):
+        if (folder / SETTINGS_FILE).is_file():
+            return folder
+    raise ConfigError(
+        f"no {SETTINGS_FILE} in {here} or above it; go to the directory of Kapok, "
+        f"set {HOME_VARIABLE} to it, or name the file by --config"
+    )

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tone_model import CANTONESE_WORDS, MANDARIN_WORDS, RATE_HZ, say, tone
+
+from ivr.asr.bilingual import BilingualRecogniser, EndpointRules, Heard
+from ivr.asr.language_decision import LanguageDecider
+from ivr.asr.vosk_engine import VoskEngine
+from ivr.errors import AudioError, ConfigError
+from ivr.language import Language
+
+CMN, YUE = Language.MANDARIN, Language.CANTONESE
+MANDARIN = say(MANDARIN_WORDS, "我", "要", "社保", after_s=1.2)
+CANTONESE = say(CANTONESE_WORDS, "我", "想", "查吓", "社保", after_s=1.2)
+
+
+@pytest.fixture
+def call(mandarin: VoskEngine, cantonese: VoskEngine) -> BilingualRecogniser:
+    return make(mandarin, cantonese)
+
+
+def make(
+    *engines: VoskEngine, rate_hz: int = RATE_HZ, rules: EndpointRules | None = None
+) -> BilingualRecogniser:
+    recognisers = {engine.language: engine.recogniser() for engine in engines}
+    return BilingualRecogniser(recognisers, LanguageDecider(), rate_hz=rate_hz, rules=rules)
+
+
+def feed(
+    call: BilingualRecogniser, pcm: bytes, *, block_s: float = 0.1, until_endpoint: bool = True
+) -> list[Heard]:
+    """Blocks of audio until the endpoint."""
+    block = 2 * round(block_s * call.rate_hz)
+    heard = []
+    for i in range(0, len(pcm), block):
+        heard.append(call.accept(pcm[i : i + block]))
+        if until_endpoint and heard[-1].endpoint:
+            break
+    return heard
+
+
+def test_each_language_is_heard_and_told(call: BilingualRecogniser) -> None:
+    for pcm, language, text in ((MANDARIN, CMN, "我要社保"), (CANTONESE, YUE, "我想查吓社保")) * 2:
+        heard = feed(call, pcm)
+        assert heard[-1].endpoint
+        assert (heard[-1].partial, heard[-1].language) == (text, language)
+        utterance = call.finish()
+        assert (utterance.text, utterance.language) == (text, language)
+        assert utterance.language_confidence > 0.9
+        assert set(utterance.recognitions) == {CMN, YUE}
+        assert utterance.recognitions[language.other].text == ""
+
+
+def test_nothing_is_heard_before_the_first_word(call: BilingualRecogniser) -> None:
+    first, *_ = feed(call, MANDARIN)
+    assert (first.partial, first.speech, first.endpoint) == ("", False, False)
+    assert first.language_confidence == pytest.approx(0.5)
+
+
+def test_utterances_know_their_place_in_the_call(call: BilingualRecogniser) -> None:
+    taken_s = 0.0
+    for pcm in (MANDARIN, CANTONESE):
+        taken = len(feed(call, pcm)) * 0.1
+        utterance = call.finish()
+        assert utterance.start_s == pytest.approx(taken_s)
+        assert utterance.duration_s == pytest.approx(taken)
+        taken_s += taken
+
+
+def test_the_endpoint_waits_for_words(call: BilingualRecogniser) -> None:
+    heard = feed(call, tone(0, 9.0))
+    assert len(heard) == 90
+    assert not any(h.speech for h in heard)
+    assert [h.no_input for h in heard] == [False] * 49 + [True] * 41
+    assert heard[-1].since_word_s == pytest.approx(9.0)
+
+
+def test_no_input_is_counted_anew_after_an_utterance(call: BilingualRecogniser) -> None:
+    feed(call, tone(0, 5.5))
+    call.finish()
+    assert not call.accept(tone(0, 1.0)).no_input
+
+
+def test_silence_for_ever_is_let_go_of_and_speech_after_it_is_whole(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    call = make(mandarin, cantonese, rules=EndpointRules(restart_s=2.0))
+    silent = feed(call, tone(0, 8.9))
+    assert silent[-1].no_input
+    # the word starts 0.1 s before the restart at 9.5 s and must not be lost
+    heard = feed(call, say(CANTONESE_WORDS, "查吓", "想", before_s=0.1, after_s=1.2))
+    assert heard[-1].endpoint
+    utterance = call.finish()
+    assert utterance.text == "查吓想"
+    assert utterance.duration_s < 5.0
+    assert 7.0 < utterance.start_s < 9.0
+
+
+def test_an_utterance_without_end_is_cut(mandarin: VoskEngine, cantonese: VoskEngine) -> None:
+    call = make(mandarin, cantonese, rules=EndpointRules(max_utterance_s=3.0))
+    heard = feed(call, say(MANDARIN_WORDS, *["我", "要"] * 10, after_s=0))
+    assert len(heard) == 30
+    assert heard[-1].endpoint
+    assert call.finish().duration_s == pytest.approx(3.0)
+
+
+def test_slow_speakers_may_pause_longer(mandarin: VoskEngine, cantonese: VoskEngine) -> None:
+    pause = MANDARIN + say(MANDARIN_WORDS, "我", before_s=0, after_s=2.0)
+    quick = feed(make(mandarin, cantonese), pause)
+    call = make(mandarin, cantonese, rules=EndpointRules(min_trailing_silence_s=1.5))
+    slow = feed(call, pause)
+    assert len(quick) < len(MANDARIN) / 2 / RATE_HZ * 10
+    assert len(slow) > len(MANDARIN) / 2 / RATE_HZ * 10
+    assert call.finish().text == "我要社保我"
+    call.rules = replace(call.rules, min_trailing_silence_s=0.0)
+    assert len(feed(call, pause)) == len(quick)
+
+
+def test_the_other_engine_may_end_what_noise_keeps_open(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    # A tone goes on in the Mandarin band without a new word; Cantonese heard 想 and then silence.
+    rules = EndpointRules(other_language_after_s=1.0)
+    call = make(mandarin, cantonese, rules=rules)
+    heard = feed(call, say(CANTONESE_WORDS, "想", after_s=0) + tone(700, 3.0))
+    assert heard[-1].endpoint
+    assert heard[-1].since_word_s >= 1.0 or heard[-1].language is YUE
+
+
+def test_a_caller_may_switch_languages(call: BilingualRecogniser) -> None:
+    for _ in range(5):
+        feed(call, CANTONESE)
+        call.finish()
+    assert call.log_odds > 1
+    feed(call, MANDARIN)
+    assert call.finish().language is CMN
+    assert call.log_odds < 0
+
+
+def test_the_language_can_be_forced(call: BilingualRecogniser) -> None:
+    call.keep(YUE)
+    heard = feed(call, MANDARIN + tone(0, 1.0))
+    assert {(h.language, h.language_confidence) for h in heard} == {(YUE, 1.0)}
+    utterance = call.finish()
+    assert (utterance.language, utterance.language_confidence) == (YUE, 1.0)
+    assert set(utterance.recognitions) == {YUE}
+    call.keep(None)
+    feed(call, MANDARIN)
+    assert call.finish().language is CMN
+
+
+def test_forcing_in_the_middle_decides_at_once_and_listens_alike(
+    call: BilingualRecogniser,
+) -> None:
+    feed(call, MANDARIN[: len(MANDARIN) // 4 * 2])
+    call.keep(CMN)
+    assert call.accept(b"").language_confidence == 1.0
+    first = call.finish()
+    assert (first.language, set(first.recognitions)) == (CMN, {CMN, YUE})
+    feed(call, MANDARIN)
+    call.keep(YUE)  # too late for this utterance: Cantonese has not listened to it
+    assert call.finish().language is CMN
+
+
+def test_one_language_alone(mandarin: VoskEngine) -> None:
+    call = make(mandarin)
+    feed(call, MANDARIN)
+    utterance = call.finish()
+    assert (utterance.text, utterance.language_confidence) == ("我要社保", 1.0)
+    assert call.languages == (CMN,)
+    with pytest.raises(ConfigError, match="no model for yue is configured, only for cmn"):
+        call.keep(YUE)
+
+
+def test_other_rates_are_resampled(mandarin: VoskEngine, cantonese: VoskEngine) -> None:
+    call = make(mandarin, cantonese, rate_hz=16000)
+    heard = feed(call, say(CANTONESE_WORDS, "我", "查吓", rate_hz=16000, after_s=1.2))
+    assert heard[-1].endpoint
+    utterance = call.finish()
+    assert utterance.text == "我查吓"
+    assert utterance.duration_s == pytest.approx(len(heard) * 0.1)
+
+
+def test_finishing_without_audio_is_an_empty_utterance(call: BilingualRecogniser) -> None:
+    utterance = call.finish()
+    assert (utterance.text, utterance.duration_s) == ("", 0.0)
+    assert call.log_odds == 0.0
+
+
+def test_reset_throws_the_utterance_away_but_not_the_call(call: BilingualRecogniser) -> None:
+    feed(call, CANTONESE)
+    call.finish()
+    before = call.log_odds
+    feed(call, MANDARIN[: len(MANDARIN) // 4 * 2])
+    call.reset()
+    assert call.accept(b"").speech is False
+    assert call.log_odds == before
+    feed(call, CANTONESE)
+    assert call.finish().text == "我想查吓社保"
+
+
+def test_what_is_wrong_is_said(mandarin: VoskEngine, call: BilingualRecogniser) -> None:
+    with pytest.raises(AudioError, match="3 bytes"):
+        call.accept(b"abc")
+    with pytest.raises(ConfigError, match="no language is configured"):
+        BilingualRecogniser({}, LanguageDecider())
+    with pytest.raises(ConfigError, match="the recogniser for yue is one for cmn"):
+        BilingualRecogniser({YUE: mandarin.recogniser()}, LanguageDecider())
+    with pytest.raises(AudioError, match="11 Hz"):
+        make(mandarin, rate_hz=11)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    blocks=st.lists(st.binary(max_size=4000).map(lambda b: b[: len(b) // 2 * 2]), max_size=8),
+    finish_at=st.integers(0, 8),
+)
+def test_any_audio_is_answered(
+    mandarin: VoskEngine, cantonese: VoskEngine, blocks: list[bytes], finish_at: int
+) -> None:
+    call = make(mandarin, cantonese)
+    for number, block in enumerate(blocks):
+        heard = call.accept(block)
+        assert 0 <= heard.language_confidence <= 1
+        assert heard.speech or not heard.endpoint
+        if number == finish_at:
+            call.finish()
+    feed(call, CANTONESE)
+    assert call.finish().text.endswith("社保")

@@ -1,0 +1,115 @@
+"""``ivr check`` as an operator and as a script see it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ivr.cli.check import command
+
+ROOT = Path(__file__).parents[2]
+QUEUES = ROOT / "config" / "queues.yaml"
+
+
+def check(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """The real file with an id given twice and a misspelt key."""
+    text = QUEUES.read_text(encoding="utf-8")
+    text = text.replace("- id: public_security", "- id: general").replace("agents: 40", "agent: 40")
+    path = tmp_path / "queues.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_real_file_is_ok():
+    result = check(QUEUES)
+    assert result.exit_code == 0
+    assert result.stdout.rstrip().endswith(f"OK {QUEUES}")
+    assert result.stderr == ""
+    for word in ("consumer_rights", "general (default)", "城管公积金", "24x7", "person: key 0"):
+        assert word in result.stdout
+
+
+def test_without_a_path_the_file_of_the_settings_is_checked():
+    result = check("--config", ROOT / "config" / "kapok.yaml")
+    assert result.exit_code == 0
+    assert f"OK {QUEUES}" in result.stdout
+
+
+def test_faults_come_one_a_line_with_exit_status_1(broken: Path):
+    result = check(broken)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    first, second, count = result.stderr.splitlines()
+    assert first.startswith(f"{broken}:")
+    assert "the id 'general' is here twice" in first + second
+    assert "unknown key 'agent'; did you mean 'agents'?" in first + second
+    assert count == "2 errors"
+
+
+def test_json_of_a_good_file():
+    result = check(QUEUES, "--json")
+    answer = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert answer["ok"] is True
+    assert answer["errors"] == answer["warnings"] == []
+    queues = {queue["id"]: queue for queue in answer["queues"]}
+    assert queues["enterprise_services"]["hours"] == "mon-fri 08:30-18:00"
+    assert min(queues["general"]["phrases"].values()) >= 40
+
+
+def test_json_of_a_broken_file(broken: Path):
+    result = check(broken, "--json")
+    answer = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert answer["ok"] is False
+    lines = broken.read_text(encoding="utf-8").splitlines()
+    for error in answer["errors"]:
+        pointed = lines[error["line"] - 1][error["column"] - 1 :]
+        assert pointed.startswith(("general", "agent"))
+        assert error["mend"]
+
+
+def test_few_phrases_are_a_warning(tmp_path: Path):
+    text = QUEUES.read_text(encoding="utf-8")
+    head, tail = (
+        text[: text.index("  - id: enterprise_services")],
+        text[text.index("  - id: enter") :],
+    )
+    lines = tail.splitlines(keepends=True)
+    start = next(number for number, line in enumerate(lines) if line.strip() == "cmn:") + 1
+    path = tmp_path / "queues.yaml"
+    path.write_text(head + "".join(lines[:start] + lines[start + 40 :]), encoding="utf-8")
+    result = check(path)
+    assert result.exit_code == 0
+    assert "warning: queue enterprise_services has 13 phrases in cmn" in result.stderr
+    assert "OK" in result.stdout
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path):
+    result = check(tmp_path / "queues.yaml")
+    assert result.exit_code == 1
+    assert "there is no such file" in result.stderr
+    answer = json.loads(check(tmp_path / "queues.yaml", "--json").stdout)
+    assert "there is no such file" in answer["errors"][0]["what"]
+
+
+def test_settings_can_be_checked_too(tmp_path: Path):
+    path = tmp_path / "kapok.yaml"
+    text = (ROOT / "config" / "kapok.yaml").read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    result = check(path)
+    assert result.exit_code == 0
+    assert "server: 127.0.0.1:2700" in result.stdout
+    assert f"warning: there is no model directory {tmp_path / 'models' / 'cmn'}" in result.stderr
+    path.write_text(text.replace("port: 2700", "port: many"), encoding="utf-8")
+    result = check(path, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["errors"][0]["what"].startswith("a whole number is needed")

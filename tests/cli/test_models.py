@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "asr"))
+
+from tone_model import MANDARIN_WORDS, write_tone_model
+
+from ivr.cli.models import command
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/kapok.yaml").write_text(
+        "languages:\n  cmn: { engine: vosk, model: models/cmn }\n"
+        "  yue: { engine: vosk, model: models/yue }\n"
+    )
+    cmn = write_tone_model(tmp_path / "models/cmn", MANDARIN_WORDS)
+    (cmn / "model.json").write_text(
+        json.dumps(
+            {
+                "name": "kapok-cmn",
+                "language": "cmn",
+                "source": "training/",
+                "licence": "CC BY-SA 4.0",
+                "units": 167,
+                "accuracy": {"dev": {"base_syllable_error": 0.412, "sentences": 179}},
+            }
+        )
+    )
+    yue = write_tone_model(tmp_path / "models/yue", MANDARIN_WORDS)
+    (yue / "graph/HCLG.fst").unlink()
+    write_tone_model(tmp_path / "models/spare", MANDARIN_WORDS)
+    return tmp_path
+
+
+def run(home: Path, *args: str) -> Result:
+    config = str(home / "config/kapok.yaml")
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(command, [*args, "--config", config])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_the_table_has_size_source_licence_and_accuracy(home: Path) -> None:
+    result = run(home)
+    _heading, cmn, sentences, spare, yue = result.stdout.splitlines()
+    assert cmn.startswith("kapok-cmn *  cmn")
+    for text in ("0.0 MB", "8000 Hz", "167", "CC BY-SA 4.0", "training/"):
+        assert text in cmn
+    assert "dev: base syllable error 41.2 %" in cmn
+    assert "dev: sentences 179" in sentences
+    assert spare.startswith("spare ")
+    assert "not measured" in spare
+    assert yue.startswith("yue *")
+    assert "broken" in yue
+    assert "HCLG.fst (or HCLr.fst and Gr.fst): missing" in result.stderr
+
+
+def test_json_lines(home: Path) -> None:
+    models = {
+        entry["name"]: entry for entry in map(json.loads, run(home, "--json").stdout.splitlines())
+    }
+    assert set(models) == {"kapok-cmn", "spare", "yue"}
+    cmn = models["kapok-cmn"]
+    assert (cmn["language"], cmn["rate_hz"], cmn["in_use"]) == ("cmn", 8000, True)
+    assert cmn["accuracy"]["dev"]["base_syllable_error"] == 0.412
+    assert cmn["size_bytes"] > 1000
+    assert models["spare"]["in_use"] is False
+    assert "missing" in models["yue"]["problem"]
+    assert models["yue"]["language"] == "yue"

@@ -1,0 +1,134 @@
+"""``ivr replay``: the whole command, over a real server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from junitparser import JUnitXml
+
+from ivr.cli.replay import command
+from ivr.errors import ConfigError
+from ivr.language import Language
+from tests.server.installation import Installation, speak, write_installation, write_wav
+
+CMN, YUE = Language.MANDARIN, Language.CANTONESE
+LABELS = """file,language,kind,queue,text,speech_end_s
+a.wav,cmn,speech,social_security,我要查社保,1.05
+b.wav,yue,speech,housing_fund,我想查吓公积金,1.05
+c.wav,cmn,off_topic,,天上有月亮,0.6
+d.wav,,silence,,,
+"""
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    return write_installation(tmp_path_factory.mktemp("replay") / "kapok")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    write_wav(folder / "a.wav", speak(CMN, "我要查", "社保"))
+    write_wav(folder / "b.wav", speak(YUE, "我想查吓", "公积金", rate_hz=16_000), rate_hz=16_000)
+    write_wav(folder / "c.wav", speak(CMN, "天上有月亮"))
+    write_wav(folder / "d.wav", bytes(32_000))
+    (folder / "labels.csv").write_text(LABELS, encoding="utf-8")
+    return folder
+
+
+def replay(installation: Installation, *args: object) -> Result:
+    given = ["--config", str(installation.config), *map(str, args)]
+    return CliRunner().invoke(command, given, catch_exceptions=False)
+
+
+def test_json_has_one_object_a_line_with_exactly_these_keys(
+    installation: Installation, folder: Path
+) -> None:
+    result = replay(installation, folder, "--json", "--jobs", 3)
+    assert result.exit_code == 0, result.output
+    rows = {Path(row["file"]).name: row for row in map(json.loads, result.stdout.splitlines())}
+    assert list(rows) == sorted(rows) or len(rows) == 4  # in the order in which they are done
+    for row in rows.values():
+        assert list(row) == [
+            *("file", "language", "text", "queue", "confidence", "decision", "latency_ms"),
+            "candidates",
+        ]
+    assert (rows["a.wav"]["language"], rows["a.wav"]["queue"]) == ("cmn", "social_security")
+    assert (rows["b.wav"]["language"], rows["b.wav"]["text"]) == ("yue", "我想查吓公积金")
+    assert (rows["c.wav"]["decision"], rows["c.wav"]["queue"]) == ("ask_again", None)
+    assert (rows["d.wav"]["decision"], rows["d.wav"]["latency_ms"]) == ("ask_again", None)
+
+
+@pytest.mark.parametrize("how", [[], ["--in-process"]])
+def test_expectations_met(
+    installation: Installation, folder: Path, tmp_path: Path, how: list[str]
+) -> None:
+    junit = tmp_path / "junit.xml"
+    result = replay(
+        installation,
+        *(folder, *how, "--expect", folder / "labels.csv"),
+        *("--min-accuracy", 1.0, "--junit", junit),
+    )
+    assert result.exit_code == 0, result.output
+    assert "accuracy: 100.0% (4/4)" in result.output
+    assert "language: 100.0% (3/3)" in result.output
+    assert "我要查社保" in result.output
+    assert JUnitXml.fromfile(str(junit)).tests == 4
+
+
+def test_below_the_accuracy_asked_for(installation: Installation, folder: Path) -> None:
+    labels = folder / "labels.csv"
+    labels.write_text(LABELS.replace("housing_fund", "general"), encoding="utf-8")
+    result = replay(installation, folder, "--expect", labels, "--min-accuracy", 0.9)
+    assert result.exit_code == 1
+    assert "accuracy 0.750 is below 0.9" in result.output
+    assert "not general" in result.output
+    assert replay(installation, folder, "--expect", labels, "--min-accuracy", 0.7).exit_code == 0
+
+
+def test_a_broken_file_is_reported_and_the_others_go_on(
+    installation: Installation, folder: Path
+) -> None:
+    (folder / "broken.wav").write_bytes(b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00")
+    result = replay(installation, folder, "--json")
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 4
+    assert "broken WAV file" in result.stderr
+
+
+def test_nothing_to_replay(installation: Installation, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no audio files in"):
+        replay(installation, tmp_path)
+
+
+def test_a_server_that_is_not_there(installation: Installation, folder: Path) -> None:
+    result = replay(installation, folder / "a.wav", "--url", "ws://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert "no server answers" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        (["--url", "ws://x", "--in-process"], "exclude each other"),
+        (["--min-accuracy", "0.9"], "needs --expect"),
+        (["--min-accuracy", "90", "--expect", "x"], "0<=x<=1"),
+    ],
+)
+def test_usage(installation: Installation, folder: Path, args: list[str], what: str) -> None:
+    result = replay(installation, folder, *args)
+    assert result.exit_code == 2
+    assert what in result.output
+
+
+def test_files_without_a_label_do_not_count(installation: Installation, folder: Path) -> None:
+    (folder / "labels.csv").write_text("file,kind\nother.wav,noise\n", encoding="utf-8")
+    result = replay(
+        *(installation, folder, "--expect", folder / "labels.csv", "--min-accuracy", 0.5)
+    )
+    assert result.exit_code == 1
+    assert "no file has a label" in result.output

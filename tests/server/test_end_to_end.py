@@ -1,0 +1,88 @@
+"""The trained models and the fixtures, through a real server over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ivr.replay.client import Pace, replay_over_socket
+from ivr.replay.clips import read_clip
+from ivr.replay.labels import Kind, Label, load_labels
+from ivr.replay.report import Outcome, Report
+from ivr.server.app import KapokServer
+from ivr.server.conversation import Services
+from ivr.settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+LABELS = ROOT / "audio_fixtures" / "labels.csv"
+#: Of each queue and language, and of all that must not be routed, so many.
+EACH = 2
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "models" / "cmn" / "am" / "final.mdl").exists(),
+    reason="the trained models are not in models/",
+)
+
+
+@pytest.fixture(scope="module")
+def services() -> Services:
+    return Services.load(load_settings(ROOT / "config" / "kapok.yaml"))
+
+
+@pytest.fixture
+async def server(services: Services) -> AsyncIterator[KapokServer]:
+    settings = load_settings(ROOT / "config" / "kapok.yaml")
+    async with KapokServer(services, settings, host="127.0.0.1", port=0) as running:
+        yield running
+
+
+def chosen() -> list[tuple[Path, Label]]:
+    taken: dict[tuple[object, ...], int] = {}
+    rows = []
+    for path, label in sorted(load_labels(LABELS).by_file.items()):
+        group = (label.kind, label.language, label.queue)
+        taken[group] = taken.get(group, 0) + 1
+        if taken[group] <= EACH:
+            rows.append((path, label))
+    return rows
+
+
+async def outcomes(server: KapokServer) -> list[Outcome]:
+    lines = asyncio.Semaphore(2)
+
+    async def one(path: Path, label: Label) -> Outcome:
+        async with lines:
+            result = await replay_over_socket(
+                read_clip(path), url=server.url, end_s=label.speech_end_s
+            )
+        return Outcome(path.name, result, None, label)
+
+    return list(await asyncio.gather(*(one(path, label) for path, label in chosen())))
+
+
+async def test_fixtures_through_the_server(server: KapokServer) -> None:
+    report = Report(await outcomes(server))
+    told = "\n".join(report.lines())
+    assert report.wrongly_routed == [], told
+    assert (report.language_accuracy.value or 0) >= 0.9, told
+    assert (report.of_kind(Kind.SPEECH).value or 0) >= 0.8, told
+
+
+async def test_a_decision_comes_within_a_second_of_the_end_of_speech(
+    server: KapokServer,
+) -> None:
+    """At the median of three callers; a caller who waits longer thinks the line is dead."""
+    spoken = [(path, label) for path, label in chosen() if label.kind is Kind.SPEECH]
+    results = await asyncio.gather(
+        *(
+            replay_over_socket(
+                read_clip(path), url=server.url, pace=Pace.REAL, end_s=label.speech_end_s
+            )
+            for path, label in (spoken[0], spoken[5], spoken[-1])
+        )
+    )
+    latencies = sorted(result.latency_ms or 0.0 for result in results)
+    assert 0 < latencies[1] < 1000, latencies

@@ -1,0 +1,180 @@
+"""Settings: the shipped file, paths from the home, discovery, and slips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ivr
+from ivr.errors import ConfigError
+from ivr.language import Language
+from ivr.settings import find_home, load_settings
+
+ROOT = Path(__file__).parents[1]
+
+SMALL = """\
+languages:
+  cmn: { engine: vosk, model: models/cmn }
+  yue: { engine: vosk, model: models/yue }
+"""
+
+
+def install(home: Path, text: str = SMALL) -> Path:
+    (home / "config").mkdir(parents=True)
+    path = home / "config" / "kapok.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_shipped_file_is_valid_and_says_the_defaults(tmp_path: Path):
+    shipped = load_settings(ROOT / "config" / "kapok.yaml")
+    assert shipped.home == ROOT
+    assert shipped.queues == ROOT / "config" / "queues.yaml"
+    assert shipped.languages[Language.CANTONESE].model == ROOT / "models" / "yue"
+    small = load_settings(install(tmp_path))
+    for section in ("server", "recognition", "dialogue"):
+        assert getattr(shipped, section) == getattr(small, section)
+    assert small.queues == tmp_path / "config" / "queues.yaml"
+
+
+def test_one_line_puts_another_model_in_place(tmp_path: Path):
+    other = SMALL.replace("models/cmn", "models/vosk-model-small-cn-0.22")
+    chosen = load_settings(install(tmp_path, other)).languages
+    assert chosen["cmn"].model == tmp_path / "models" / "vosk-model-small-cn-0.22"
+    assert chosen["yue"].model == tmp_path / "models" / "yue"
+
+
+def test_an_absolute_path_stays_as_it_is(tmp_path: Path):
+    text = SMALL.replace("models/cmn", "/srv/models/cmn")
+    assert load_settings(install(tmp_path, text)).languages["cmn"].model == Path("/srv/models/cmn")
+
+
+def test_a_file_outside_config_has_its_own_directory_as_home(tmp_path: Path):
+    path = tmp_path / "other.yaml"
+    path.write_text(SMALL, encoding="utf-8")
+    assert load_settings(path).languages["cmn"].model == tmp_path / "models" / "cmn"
+
+
+def test_workers_0_is_one_for_each_core(tmp_path: Path):
+    assert load_settings(install(tmp_path / "a")).recognition.threads >= 1
+    text = SMALL + "recognition: { workers: 3 }\n"
+    assert load_settings(install(tmp_path / "b", text)).recognition.threads == 3
+
+
+# --- discovery ------------------------------------------------------------------------------
+
+
+def test_the_variable_comes_first(tmp_path: Path):
+    named, here = tmp_path / "named", tmp_path / "here"
+    install(named)
+    install(here)
+    assert find_home(environ={"KAPOK_HOME": str(named)}, cwd=here) == named
+    assert load_settings(environ={"KAPOK_HOME": str(named)}, cwd=here).home == named
+
+
+def test_then_the_current_directory_and_those_above(tmp_path: Path):
+    install(tmp_path)
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert find_home(environ={}, cwd=below) == tmp_path
+
+
+def test_then_the_checkout(tmp_path: Path):
+    assert find_home(environ={}, cwd=tmp_path) == ROOT
+
+
+def test_a_variable_that_leads_nowhere_is_told(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"KAPOK_HOME is .*; set it to the directory"):
+        find_home(environ={"KAPOK_HOME": str(tmp_path)}, cwd=ROOT)
+
+
+def test_nothing_found_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "lib" / "ivr" / "__init__.py"
+    monkeypatch.setattr(ivr, "__file__", str(package))
+    with pytest.raises(ConfigError, match="name the file by --config"):
+        find_home(environ={}, cwd=tmp_path)
+
+
+# --- slips ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            SMALL.replace("vosk", "whisper", 1),
+            "2:18: 'whisper' is not allowed: it must be 'vosk'; for example 'engine: vosk'",
+        ),
+        (
+            SMALL.replace("models/yue", '""'),
+            "3:31: the name of a file or directory is needed here; for example models/cmn",
+        ),
+        (
+            SMALL.splitlines()[0] + "\n" + SMALL.splitlines()[1],
+            "1:1: the key 'yue' is missing; add 'yue: { engine: vosk, model: models/yue }'",
+        ),
+        (
+            SMALL + "server: { prot: 80 }",
+            "4:11: unknown key 'prot'; did you mean 'port'?",
+        ),
+        (
+            SMALL + "server: { port: 70000 }",
+            "4:17: the number '70000' is not allowed: it must be less than or equal to 65535; "
+            "for example 'port: 2700'",
+        ),
+        (
+            SMALL + 'server: { port: "2700" }',
+            "4:17: a whole number is needed here, not '2700'; for example 'port: 2700'",
+        ),
+        (
+            SMALL + "server: { low_water_s: 5 }",
+            "4:24: low_water_s (5) is not below high_water_s (4.0); "
+            "write a smaller number for low_water_s",
+        ),
+        (
+            SMALL + "server: { host: a b }",
+            "4:17: 'a b' is no address; write for example 127.0.0.1 or 0.0.0.0",
+        ),
+        (
+            SMALL + "dialogue: { no_input_s: .nan }",
+            "4:25: the number '.nan' is not allowed: it must be a finite number; "
+            "for example 'no_input_s: 5'",
+        ),
+        (
+            SMALL + "server:",
+            "4:8: a group of keys is needed here, not nothing; fill it in",
+        ),
+    ],
+)
+def test_a_slip_gets_one_line_with_its_place_and_mend(tmp_path: Path, text: str, expected: str):
+    path = install(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    assert str(caught.value) == f"{path}:{expected}"
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no such file"):
+        load_settings(tmp_path / "config" / "kapok.yaml")
+
+
+@given(st.data())
+@settings(max_examples=50, deadline=None)
+def test_damaged_settings_are_read_or_refused_by_one_error(tmp_path_factory, data: st.DataObject):
+    text = (ROOT / "config" / "kapok.yaml").read_text(encoding="utf-8")
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 30)))
+    middle = data.draw(
+        st.text(alphabet=st.sampled_from(list("~a0:- \n\t\"'[]{}#&*!木：\0")), max_size=6)
+    )
+    path = tmp_path_factory.getbasetemp() / "damaged.yaml"
+    path.write_text(text[:start] + middle + text[end:], encoding="utf-8")
+    refused = ""
+    try:
+        assert load_settings(path).languages
+    except ConfigError as error:
+        refused = str(error)
+    assert all(line.startswith(f"{path}:") for line in refused.splitlines())

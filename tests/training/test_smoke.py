@@ -1,0 +1,130 @@
+"""The whole recipe in small: a tiny network trained, exported, and decoded by Vosk."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
+pytest.importorskip("pywrapfst", reason="needs the training extra: pip install -e .[training]")
+pytest.importorskip("kaldilm", reason="needs the training extra: pip install -e .[training]")
+
+if shutil.which("espeak-ng") is None:
+    pytest.skip("needs espeak-ng", allow_module_level=True)
+
+from training import espeak, factory, graph, kaldi, network, train
+from training.export import MFCC_CONF, MODEL_CONF
+from training.pronunciation import syllables, unit_inventory, units
+
+WORDS = ("社保", "公积金", "报警")
+
+ARPA = """\\data\\
+ngram 1=5
+
+\\1-grams:
+-99\t<s>
+-0.6\t</s>
+-0.6\t社保
+-0.6\t公积金
+-0.6\t报警
+
+\\end\\
+"""
+
+
+def _speech(word: str, *, variant: str, rate: int, pitch: int) -> np.ndarray:
+    said = syllables(word, "cmn") or []
+    x = espeak.speak(said, "cmn", variant=variant, words_per_minute=rate, pitch=pitch)
+    quiet = np.zeros(1600, np.float32)
+    rng = np.random.default_rng(rate)
+    x = np.concatenate([quiet, x, quiet, quiet])
+    return x + 5 * rng.standard_normal(len(x)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def net() -> network.Network:
+    torch.manual_seed(3)
+    torch.set_num_threads(1)
+    said = {s for w in WORDS for s in syllables(w, "cmn") or []}
+    labels = {"cmn": unit_inventory(said, "cmn"), "yue": ["<blk>", "m4"]}
+    net = network.Network(labels)
+    items = [
+        factory.Utterance(
+            "cmn",
+            factory.mfcc(_speech(w, variant=v, rate=r, pitch=p)),
+            units(syllables(w, "cmn") or [], "cmn"),
+        )
+        for w in WORDS
+        for v, r, p in (("m1", 150, 40), ("f1", 170, 50), ("", 160, 60), ("m3", 180, 30))
+    ]
+    x = np.concatenate([u.features for u in items])
+    net.mean, net.deviation = torch.from_numpy(x.mean(0)), torch.from_numpy(x.std(0))
+    index = {k: i for i, k in enumerate(labels["cmn"])}
+    optimiser = torch.optim.Adam(net.parameters(), 2e-3)
+    batch = train.collate(items, index)
+    for _ in range(45):
+        loss = train.loss_of(net, batch, batch.features, dropout=0.0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    for norm in (m for m in net.modules() if isinstance(m, torch.nn.BatchNorm1d)):
+        norm.momentum = None  # exact statistics of the last weights
+        norm.reset_running_stats()
+    with torch.no_grad():
+        net(batch.features, "cmn")
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def model(net: network.Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    arpa = folder / "words.arpa"
+    arpa.write_text(ARPA, encoding="utf-8")
+    kaldi.write_model(net, "cmn", folder / "am" / "final.mdl")
+    (folder / "conf").mkdir()
+    (folder / "conf" / "mfcc.conf").write_text(MFCC_CONF)
+    (folder / "conf" / "model.conf").write_text(MODEL_CONF)
+    readings = {w: [tuple(syllables(w, "cmn") or [])] for w in WORDS}
+    graph.build_graph("cmn", net.labels["cmn"], readings, arpa, folder, lm_scale=1.0, word_cost=0.0)
+    return folder
+
+
+#: Vosk and pywrapfst hold two copies of OpenFst that lock each other in one process.
+DECODE = """
+import json, sys, vosk, soundfile
+vosk.SetLogLevel(-2)
+model = vosk.Model(sys.argv[1])
+for name in sys.argv[2:]:
+    recogniser = vosk.KaldiRecognizer(model, 8000)
+    recogniser.AcceptWaveform(soundfile.read(name, dtype="int16")[0].tobytes())
+    print(json.loads(recogniser.FinalResult())["text"])
+"""
+
+
+def test_vosk_decodes_what_pytorch_learnt(model: Path, tmp_path: Path) -> None:
+    files = []
+    for number, word in enumerate(WORDS):
+        files.append(tmp_path / f"{number}.wav")
+        samples = _speech(word, variant="m1", rate=150, pitch=40).astype(np.int16)
+        sf.write(files[-1], samples, 8000)
+    done = subprocess.run(
+        [sys.executable, "-c", DECODE, str(model), *map(str, files)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == list(WORDS)
+
+
+def test_factored_output_is_one_affine_layer(net: network.Network) -> None:
+    output = net.outputs["cmn"]
+    x = torch.randn(2, network.WIDTH, 5)
+    by_hand = torch.einsum("lw,bwt->blt", output.weight(), x) + output.bias[None, :, None]
+    assert torch.allclose(output(x), by_hand, atol=1e-4)

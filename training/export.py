@@ -1,0 +1,126 @@
+"""Write the trained network as model directories that ``vosk.Model`` loads.
+
+python -m training.export --data ../shared/data --models models
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from training import lm
+from training.corpus import Corpus
+from training.graph import build_graph
+from training.kaldi import write_model
+from training.network import Network
+
+__all__ = ["MFCC_CONF", "MODEL_CONF", "export", "load_network", "main"]
+
+MFCC_CONF = """\
+--sample-frequency=8000
+--use-energy=false
+--num-mel-bins=40
+--num-ceps=40
+--low-freq=20
+--high-freq=-200
+--dither=0
+--snip-edges=false
+"""
+
+#: Endpoint rules: 1 nothing said, 2 to 4 silence after speech, 5 longest utterance (seconds).
+MODEL_CONF = """\
+--min-active=200
+--max-active=3000
+--beam=11.0
+--lattice-beam=5.0
+--acoustic-scale=1.0
+--frame-subsampling-factor=3
+--endpoint.silence-phones=1
+--endpoint.rule1.min-trailing-silence=6.0
+--endpoint.rule2.min-trailing-silence=0.5
+--endpoint.rule3.min-trailing-silence=0.8
+--endpoint.rule4.min-trailing-silence=1.2
+--endpoint.rule5.min-utterance-length=20.0
+"""
+
+#: Weight of the n-gram and cost of a word, set on held-out speakers (``training.evaluate --tune``).
+LM_SCALE = {"cmn": 0.6, "yue": 0.6}
+WORD_COST = {"cmn": 0.0, "yue": 0.0}
+LANGUAGE_NAMES = {"cmn": "Mandarin", "yue": "Cantonese"}
+
+
+def load_network(checkpoint: Path) -> tuple[Network, dict[str, float]]:
+    """The averaged network of a checkpoint, in evaluation mode, and what it was trained for."""
+    saved = torch.load(checkpoint, weights_only=False)
+    net = Network(saved["labels"])
+    net.load_state_dict(saved["average"])
+    return net.eval(), {"updates": saved["step"], "minutes": round(saved["spent"] / 60, 1)}
+
+
+def export(
+    net: Network,
+    language: str,
+    folder: Path,
+    readings: lm.Lexicon,
+    arpa: Path,
+    *,
+    lm_scale: float,
+    word_cost: float,
+) -> None:
+    """One model directory: acoustic model, configuration, graph."""
+    write_model(net, language, folder / "am" / "final.mdl")
+    (folder / "conf").mkdir(parents=True, exist_ok=True)
+    (folder / "conf" / "mfcc.conf").write_text(MFCC_CONF)
+    (folder / "conf" / "model.conf").write_text(MODEL_CONF)
+    labels = net.labels[language]
+    build_graph(language, labels, readings, arpa, folder, lm_scale=lm_scale, word_cost=word_cost)
+
+
+def card(net: Network, language: str, trained: dict[str, float]) -> dict[str, object]:
+    """``model.json``: what ``ivr models`` shows; accuracy is added by ``training.evaluate``."""
+    return {
+        "name": f"kapok-small-{language}",
+        "language": language,
+        "version": f"{datetime.now(UTC):%Y.%m.%d}.{trained['updates']:.0f}",
+        "source": "trained by the Kapok project on openly licensed speech; see README.md beside this file",
+        "licence": "CC BY-SA 4.0",
+        "rate_hz": 8000,
+        "units": len(net.labels[language]),
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "trained": trained,
+        "accuracy": {},
+    }
+
+
+def main() -> None:
+    """Command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--data", type=Path, default=Path("../shared/data"))
+    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
+    p.add_argument("--work", type=Path, default=Path("work"))
+    p.add_argument("--models", type=Path, default=Path("models"))
+    p.add_argument("--languages", nargs="+", default=["cmn", "yue"])
+    p.add_argument("--lm-scale", type=float)
+    p.add_argument("--word-cost", type=float)
+    a = p.parse_args()
+    net, trained = load_network(a.work / "net.pt")
+    corpus = Corpus.cached(a.data / "speech", a.work / "corpus.pickle")
+    for language in a.languages:
+        folder = a.models / language
+        arpa = a.work / f"{language}.arpa"
+        readings = lm.build(language, corpus, a.data / "text", a.queues, arpa)
+        scale = LM_SCALE[language] if a.lm_scale is None else a.lm_scale
+        cost = WORD_COST[language] if a.word_cost is None else a.word_cost
+        export(net, language, folder, readings, arpa, lm_scale=scale, word_cost=cost)
+        text = json.dumps(card(net, language, trained), ensure_ascii=False, indent=2)
+        (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
+        print(f"{folder}: {len(readings)} words, {size:.1f} MB, {LANGUAGE_NAMES[language]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""The speech factory: labelled utterances without end, each from a seed.
+
+Four kinds, in shares that a language's data allows: sentences of real people; words and syllables
+of real people spliced into new sentences; espeak-ng; and lines on which nobody speaks. Every one
+goes through :mod:`training.line`, and each keeps the place of every unit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training import line
+from training.corpus import RATE_HZ, Clip, Corpus
+from training.features import mfcc
+from training.network import STRIDE
+from training.pronunciation import syllables, units
+from training.text import domain_phrases, mandarin_words, sentences
+
+__all__ = ["SHARES", "Factory", "Speech", "Utterance", "frame_units"]
+
+#: share of real sentences, splices, espeak-ng and empty lines in training.
+SHARES = {"cmn": (0.61, 0.16, 0.21, 0.02), "yue": (0.44, 0.29, 0.25, 0.02)}
+MOST_SECONDS = 14.0
+FRAME_S = 0.01 * STRIDE
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Samples, what is said in them, and where."""
+
+    samples: np.ndarray  # float32, 8 kHz, range of int16
+    syllables: list[str]
+    spans: np.ndarray  # (units, 2) seconds
+
+    @classmethod
+    def of(cls, clip: Clip) -> Speech:
+        """A prepared recording."""
+        assert clip.spans is not None, "an unprepared corpus: run python -m training.prepare"
+        return cls(clip.audio.astype(np.float32), list(clip.syllables), clip.spans)
+
+    def faster(self, factor: float) -> Speech:
+        """Played ``factor`` times as fast: pitch and formants move too."""
+        return Speech(line.speed(self.samples, factor), self.syllables, self.spans / factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """Features, the unit sequence, and which of its units lies under each output frame."""
+
+    language: str
+    features: np.ndarray  # (frames, 40) float32, 10 ms
+    units: list[str]
+    at: np.ndarray  # (frames / 3,) int, index into units, -1 for silence
+
+
+def frame_units(spans: np.ndarray, frames: int) -> np.ndarray:
+    """(frames,) index of the unit at each frame of 30 ms, -1 for silence; each unit has a frame.
+
+    Raises:
+        ValueError: there are more units than frames.
+    """
+    if len(spans) > frames:
+        raise ValueError(f"{len(spans)} units do not fit into {frames} frames")
+    begin, end = np.rint(spans / FRAME_S).astype(int).T
+    free = 0
+    for k in range(len(spans)):
+        begin[k] = max(begin[k], free)
+        free = end[k] = max(end[k], begin[k] + 1)
+    free = frames
+    for k in range(len(spans) - 1, -1, -1):
+        end[k] = min(end[k], free)
+        free = begin[k] = min(begin[k], end[k] - 1)
+    out = np.full(frames, -1)
+    for k in range(len(spans)):
+        out[begin[k] : end[k]] = k
+    return out
+
+
+class Factory:
+    """Makes utterances of both languages; the same seed makes the same utterance."""
+
+    def __init__(self, corpus: Corpus, text_folder: Path, queues: Path) -> None:
+        self.real, self.synthetic = {}, {}
+        for language, kinds in (("cmn", ("sentence",)), ("yue", ("sentence", "phrase"))):
+            clips = corpus.of(language, *kinds)
+            self.real[language] = [c for c in clips if len(c.audio) < MOST_SECONDS * RATE_HZ]
+            self.synthetic[language] = corpus.of(language, "espeak")
+        self.banks = {k: _banks(corpus, k) for k in ("cmn", "yue")}
+        self.babble = np.concatenate(
+            [c.audio for k in self.real for c in self.real[k][:: max(1, len(self.real[k]) // 40)]]
+        )
+        self.domain = {k: domain_phrases(queues, k) for k in ("cmn", "yue")}
+        self.text = {"yue": sentences(text_folder, "yue")}
+        words = mandarin_words()
+        self.words = list(words)
+        weight = np.array([words[w] for w in self.words]) ** 0.4
+        self.word_weight = weight / weight.sum()
+
+    def utterance(self, language: str, seed: int, *, hard: float = 1.0) -> Utterance | None:
+        """One utterance, or None where it came out too short or too long to be of use."""
+        rng = np.random.default_rng([seed, len(language), ord(language[0])])
+        kind = rng.choice(4, p=SHARES[language])
+        make = (self._sentence, self._splice, self._espeak, self._nobody)[kind]
+        speech = make(language, rng)
+        if len(speech.samples) < 1500 or not (speech.syllables or kind == 3):
+            return None
+        if rng.random() < 0.8:
+            spread = 0.12 if kind == 2 else 0.2
+            speech = speech.faster(float(np.exp(rng.uniform(-spread, spread))))
+        samples, before_s = line.transmit(speech.samples, rng, babble=self.babble, hard=hard)
+        if len(samples) > MOST_SECONDS * RATE_HZ * 1.3:
+            return None
+        features, labels = mfcc(samples), units(speech.syllables, language)
+        frames = (len(features) + STRIDE - 1) // STRIDE
+        if frames < 1.1 * len(labels) + 2:
+            return None
+        return Utterance(language, features, labels, frame_units(speech.spans + before_s, frames))
+
+    def _sentence(self, language: str, rng: np.random.Generator) -> Speech:
+        speech = Speech.of(self.real[language][rng.integers(len(self.real[language]))])
+        if len(speech.samples) < 2 * RATE_HZ and rng.random() < 0.5:  # short ones also in pairs
+            other = self.real[language][rng.integers(len(self.real[language]))]
+            if len(other.audio) < 4 * RATE_HZ:
+                speech = _join([speech, Speech.of(other)], rng, gap_s=float(rng.uniform(0, 0.4)))
+        return speech
+
+    def _splice(self, language: str, rng: np.random.Generator) -> Speech:
+        kind, bank = self.banks[language][rng.integers(len(self.banks[language]))]
+        known = list(bank)
+        if kind == "word":
+            keys = [known[i] for i in rng.integers(len(bank), size=rng.integers(1, 5))]
+        elif rng.random() < 0.2:  # any syllable, so that rare ones are heard
+            keys = [known[i] for i in rng.integers(len(bank), size=rng.integers(2, 10))]
+        else:
+            keys = [(s,) for s in self.spoken_text(language, rng) if (s,) in bank]
+        return _join([_louder(Speech.of(bank[k]), rng) for k in keys], rng)
+
+    def _espeak(self, language: str, rng: np.random.Generator) -> Speech:
+        return Speech.of(self.synthetic[language][rng.integers(len(self.synthetic[language]))])
+
+    def _nobody(self, language: str, rng: np.random.Generator) -> Speech:
+        samples = rng.standard_normal(int(rng.uniform(0.5, 3) * RATE_HZ)) * rng.uniform(5, 300)
+        return Speech(samples.astype(np.float32), [], np.zeros((0, 2), np.float32))
+
+    def spoken_text(self, language: str, rng: np.random.Generator) -> list[str]:
+        """Syllables to say: those of a domain phrase, a general sentence, or a run of words."""
+        domain = self.domain[language]
+        if domain and rng.random() < 0.35:
+            text = domain[rng.integers(len(domain))]
+        elif language == "yue":
+            text = self.text["yue"][rng.integers(len(self.text["yue"]))][:24]
+        else:
+            n = int(rng.integers(1, 8))
+            text = "".join(rng.choice(self.words, size=n, p=self.word_weight))
+        return syllables(text, language) or []
+
+
+def _banks(corpus: Corpus, language: str) -> list[tuple[str, dict[tuple[str, ...], Clip]]]:
+    """Recordings of words and syllables by speaker: what is said to its recording."""
+    grouped: dict[tuple[str, str], dict[tuple[str, ...], Clip]] = defaultdict(dict)
+    for clip in corpus.of(language, "word", "syllable"):
+        grouped[clip.kind, clip.speaker][clip.syllables] = clip
+    return [(kind, bank) for (kind, _), bank in grouped.items()]
+
+
+def _louder(speech: Speech, rng: np.random.Generator) -> Speech:
+    samples = speech.samples * np.float32(rng.uniform(0.6, 1.0))
+    return Speech(samples, speech.syllables, speech.spans)
+
+
+def _join(parts: Sequence[Speech], rng: np.random.Generator, *, gap_s: float = 0.0) -> Speech:
+    """One after the other: with crossfades of 0 to 60 ms, or with silence between them."""
+    y, spoken, spans = np.zeros(0, np.float32), list[str](), [np.zeros((0, 2), np.float32)]
+    for part in parts:
+        c = part.samples
+        if gap_s and len(y):
+            y = np.concatenate([y, np.zeros(int(gap_s * RATE_HZ), np.float32)])
+        k = 0 if gap_s else min(int(rng.uniform(0, 0.06) * RATE_HZ), len(y) // 3, len(c) // 3)
+        w = np.linspace(0, 1, k, dtype=np.float32)
+        start = len(y) - k
+        y = np.concatenate([y[:start], y[start:] * (1 - w) + c[:k] * w, c[k:]])
+        spans.append(part.spans + start / RATE_HZ)
+        spoken += part.syllables
+    return Speech(y, spoken, np.concatenate(spans))

@@ -1,0 +1,144 @@
+"""Fit the language decision on held-out speakers and synthetic voices; writes ``models/language.json``.
+
+    python -m training.language --data ../shared/data --models models
+
+Each utterance is decoded by both models as on a call. The evidence of :mod:`ivr.asr.language_decision`
+is weighted by a logistic regression (L2), real and synthetic speech of both languages weighing the
+same. The development set is only reported on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize
+
+from ivr.asr.engine import Recognition
+from ivr.asr.language_decision import FEATURES, LanguageDecider, Weights, features
+from ivr.asr.models import model_id
+from ivr.asr.vosk_engine import VoskEngine
+from ivr.language import Language
+from training import espeak, line
+from training.corpus import RATE_HZ, Corpus, read_development
+from training.factory import Factory
+from training.pronunciation import syllables
+
+__all__ = ["Sample", "fit", "main"]
+
+Sample = tuple[Language, str, dict[Language, Recognition]]
+RIDGE = 0.02
+SILENCE = np.zeros(int(0.6 * RATE_HZ), np.float32)
+
+
+def recognise(
+    engines: dict[Language, VoskEngine], samples: np.ndarray
+) -> dict[Language, Recognition]:
+    """Both languages' reading of one utterance."""
+    pcm = np.clip(np.concatenate([samples, SILENCE]), -32767, 32767).astype("<i2").tobytes()
+    out = {}
+    for language, engine in engines.items():
+        recogniser = engine.recogniser()
+        for i in range(0, len(pcm), 3200):
+            recogniser.accept(pcm[i : i + 3200])
+        out[language] = recogniser.finish()
+    return out
+
+
+def training_samples(
+    engines: dict[Language, VoskEngine],
+    corpus: Corpus,
+    factory: Factory,
+    synthetic: int,
+    cuts_s: list[float],
+) -> Iterator[Sample]:
+    """Held-out speakers over simulated lines, cut after each of ``cuts_s``; espeak-ng voices."""
+    rng = np.random.default_rng(7)
+    for clip in corpus.tuning:
+        for most_s in cuts_s:
+            x = clip.audio[: int(most_s * RATE_HZ)].astype(np.float32)
+            x, _ = line.transmit(line.speed(x, rng.uniform(0.9, 1.12)), rng, babble=factory.babble)
+            yield Language(clip.language), "real", recognise(engines, x)
+    for language in Language:
+        for _ in range(synthetic):
+            text = factory.domain[language][rng.integers(len(factory.domain[language]))]
+            variant = espeak.TRAINING_VARIANTS[rng.integers(len(espeak.TRAINING_VARIANTS))]
+            x = espeak.speak(
+                syllables(text, language) or [],
+                language,
+                variant=variant,
+                words_per_minute=int(rng.integers(130, 220)),
+                pitch=int(rng.integers(20, 85)),
+            )
+            if len(x) > 1000:
+                x, _ = line.transmit(x, rng, babble=factory.babble)
+                yield language, "synthetic", recognise(engines, x)
+
+
+def fit(samples: list[Sample]) -> tuple[np.ndarray, float]:
+    """Weights of :data:`FEATURES` and the bias, by penalised maximum likelihood."""
+    x = np.array([features(r[Language.MANDARIN], r[Language.CANTONESE]) for _, _, r in samples])
+    y = np.array([1.0 if language is Language.CANTONESE else -1.0 for language, _, _ in samples])
+    groups = [(language, kind) for language, kind, _ in samples]
+    share = np.array([1 / groups.count(g) for g in groups])
+    share /= share.sum()
+    scale = x.std(0) + 1e-6
+
+    def loss(w: np.ndarray) -> float:
+        margin = y * (x / scale @ w[:-1] + w[-1])
+        return float(share @ np.logaddexp(0, -margin) + RIDGE * (w[:-1] ** 2).sum() / len(w))
+
+    w = minimize(loss, np.zeros(len(FEATURES) + 1), method="L-BFGS-B").x
+    return w[:-1] / scale, float(w[-1])
+
+
+def accuracy(decider: LanguageDecider, samples: list[Sample]) -> dict[str, float]:
+    """Share decided right, by language and kind."""
+    right: dict[str, list[bool]] = {}
+    for language, kind, recognitions in samples:
+        hit = decider.decide(recognitions).language is language
+        right.setdefault(f"{language} {kind}", []).append(hit)
+    return {k: round(sum(v) / len(v), 4) for k, v in right.items()}
+
+
+def main() -> None:
+    """Command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--data", type=Path, default=Path("../shared/data"))
+    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
+    p.add_argument("--work", type=Path, default=Path("work"))
+    p.add_argument("--models", type=Path, default=Path("models"))
+    p.add_argument("--synthetic", type=int, default=200, help="espeak-ng utterances a language")
+    p.add_argument("--cuts", type=float, nargs="+", default=[8.0, 4.0, 1.8], help="seconds")
+    p.add_argument("--no-development", action="store_true", help="do not report on it")
+    a = p.parse_args()
+    engines = {k: VoskEngine.load(a.models / k, k) for k in Language}
+    corpus = Corpus.cached(a.data / "speech", a.work / "corpus.pickle")
+    factory = Factory(corpus, a.data / "text", a.queues)
+    samples = list(training_samples(engines, corpus, factory, a.synthetic, a.cuts))
+    weights, bias = fit(samples)
+    development = [
+        (
+            Language(c.language),
+            "development",
+            recognise(engines, line.mulaw(c.audio.astype(np.float32))),
+        )
+        for c in ([] if a.no_development else read_development(a.data / "dev"))
+    ]
+    decider = LanguageDecider(
+        Weights(
+            bias=round(bias, 4),
+            weights={k: round(float(v), 4) for k, v in zip(FEATURES, weights, strict=True)},
+            models={k: model_id(a.models / k) for k in Language},
+        )
+    )
+    fitted = {**accuracy(decider, samples), **accuracy(decider, development)}
+    decider = LanguageDecider(decider.weights.model_copy(update={"fitted": fitted}))
+    decider.save(a.models / "language.json")
+    print("\n".join(f"{k:20s} {v:.4f}" for k, v in fitted.items()))
+
+
+if __name__ == "__main__":
+    main()

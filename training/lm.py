@@ -1,0 +1,204 @@
+"""Words, their pronunciations, and the n-gram of a language.
+
+Counts come from jieba (Mandarin) and rime-cantonese (Cantonese); sentences from the transcripts of
+the training speakers, HKCanCor and the sentences collected for Common Voice, and the phrases of
+``queues.yaml`` in the carriers in which callers say them. KenLM's ``lmplz`` estimates the n-gram.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import random
+import re
+import subprocess
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import jieba
+from pypinyin import Style, pinyin
+
+from training import pronunciation
+from training.corpus import Corpus
+from training.text import domain_phrases, mandarin_words, sentences, split_clauses
+
+__all__ = ["Lexicon", "estimate", "lm_sentences"]
+
+Lexicon = dict[str, list[tuple[str, ...]]]
+
+#: How callers begin and end: %s is what they want.
+CARRIERS = {
+    "cmn": (
+        "%s", "%s", "%s", "%s", "你好%s", "您好%s", "我想问一下%s", "我想咨询一下%s", "请问%s", "你好我想问一下%s",
+        "我要投诉%s", "我要反映%s", "喂你好%s", "麻烦问一下%s", "那个%s", "就是%s", "我想查一下%s", "我想了解一下%s",
+        "%s怎么办", "%s怎么办理", "%s找谁", "%s谢谢", "%s应该找哪个部门", "我打电话来是想问%s", "帮我查一下%s", "%s啊", "%s呢",
+    ),
+    "yue": (
+        "%s", "%s", "%s", "%s", "你好%s", "喂你好%s", "我想问下%s", "我想问吓%s", "请问%s", "唔该我想问下%s", "我要投诉%s",
+        "我想反映%s", "唔该%s", "即系%s", "我想查下%s", "我想查吓%s", "我想了解下%s", "%s点算", "%s点办", "%s揾边个", "%s唔该",
+        "%s应该揾边个部门", "我打嚟想问%s", "帮我查下%s", "%s呀", "%s啊", "%s㗎", "%s呢",
+    ),
+}  # fmt: skip
+
+#: Single characters are words too, so that nothing that can be said is out of the vocabulary.
+MOST_WORDS = 24_000
+DOMAIN_WEIGHT = 3
+UNIGRAM_TOKENS = 150_000
+
+
+def lexicon(language: str, text_folder: Path, must: Counter[str]) -> tuple[Lexicon, Counter[str]]:
+    """Words with pronunciations, and their counts; the words of ``must`` are all kept."""
+    counts = _mandarin_counts() if language == "cmn" else _cantonese_counts(text_folder)
+    known = _cantonese_pronunciations(text_folder) if language == "yue" else {}
+    common = common_characters()
+    chosen: Lexicon = {}
+    for word in itertools.chain(must, common, (w for w, _ in counts.most_common())):
+        if word in chosen or (len(word) > 1 and len(chosen) >= MOST_WORDS and word not in must):
+            continue
+        if len(word) == 1 and word not in common and counts[word] < 3000 and word not in must:
+            continue
+        found = _readings(word, language, known)
+        if found:
+            chosen[word] = found
+    return chosen, counts
+
+
+@functools.cache
+def common_characters() -> tuple[str, ...]:
+    """The 3,755 common characters of GB 2312-80, level 1."""
+    cells = (bytes((row, cell)) for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xFF))
+    return tuple(c for b in cells if (c := b.decode("gb2312", errors="ignore")))
+
+
+def _readings(word: str, language: str, known: Lexicon) -> list[tuple[str, ...]]:
+    if language == "cmn" and len(word) == 1:
+        options = pinyin(word, style=Style.TONE3, heteronym=True, neutral_tone_with_five=True)[0]
+        found = [(o.replace("ü", "v"),) for o in options[:2]]
+    else:
+        spoken = pronunciation.syllables(word, language)
+        found = [tuple(spoken)] if spoken else []
+        found += known.get(word, [])[: 3 if len(word) == 1 else 2]
+    legal = [f for f in found if all(pronunciation.parse(s, language) for s in f)]
+    return list(dict.fromkeys(legal))
+
+
+def _mandarin_counts() -> Counter[str]:
+    return Counter(mandarin_words(least=3))
+
+
+def _cantonese_counts(folder: Path) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for row in (folder / "rime_cantonese_word_counts.txt").read_text(encoding="utf-8").splitlines():
+        word, _, n = row.partition("\t")
+        if (
+            pronunciation.HAN.fullmatch(word)
+            and len(word) <= 4
+            and n.strip().isdigit()
+            and int(n) > 20
+        ):
+            counts[pronunciation.simplified(word)] += int(n)
+    return counts
+
+
+def _cantonese_pronunciations(folder: Path) -> Lexicon:
+    """rime-cantonese's readings of simplified words; readings of a character below 5 % left out."""
+    out: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for name in ("jyut6ping3.chars.dict.yaml", "jyut6ping3.words.dict.yaml"):
+        body = (folder / name).read_text(encoding="utf-8").split("\n...\n", 1)[1]
+        for row in body.splitlines():
+            cells = row.split("\t")
+            if len(cells) < 2 or row.startswith("#"):
+                continue
+            share = (
+                float(cells[2].rstrip("%")) if len(cells) > 2 and cells[2].endswith("%") else 100.0
+            )
+            reading = tuple(cells[1].split())
+            if share >= 5 and len(reading) == len(cells[0]):
+                out[pronunciation.simplified(cells[0])].append(reading)
+    return out
+
+
+class Segmenter:
+    """Words of a sentence by jieba, over the counts of the language."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8", delete=False) as f:
+            f.writelines(f"{w} {max(1, n)}\n" for w, n in counts.items())
+        self.jieba = jieba.Tokenizer(dictionary=f.name)
+
+    def cut(self, sentence: str) -> list[str]:
+        return [w for w in self.jieba.cut(sentence, HMM=False) if w.strip()]
+
+
+def lm_sentences(
+    language: str, corpus: Corpus, text_folder: Path, queues: Path, segment: Segmenter
+) -> list[list[str]]:
+    """Training sentences of the n-gram, as words; the weight of a source is its repetition."""
+    rng = random.Random(1)
+    out: list[list[str]] = []
+    for phrase in domain_phrases(queues, language):
+        for _ in range(DOMAIN_WEIGHT):
+            out += [segment.cut(c % phrase) for c in rng.sample(CARRIERS[language], 6)]
+    for clip in corpus.of(language, "sentence", "phrase"):
+        out += [segment.cut(c) for c in split_clauses(clip.label)]
+    general = sentences(text_folder, language)
+    if general:
+        out += [segment.cut(s) for s in general]
+    return out
+
+
+def word_sentences(counts: Counter[str], words: Lexicon) -> list[list[str]]:
+    """Single words as sentences, as often as the square root of their counts suggests."""
+    weight = {w: math.sqrt(counts.get(w, 1) + 1) for w in words}
+    total = sum(weight.values())
+    return [[w] for w, x in weight.items() for _ in range(1 + round(UNIGRAM_TOKENS * x / total))]
+
+
+def estimate(
+    text: list[list[str]],
+    words: Lexicon,
+    arpa: Path,
+    *,
+    order: int = 3,
+    prune: tuple[int, ...] = (0, 0, 1),
+) -> None:
+    """Write an ARPA n-gram by KenLM's ``lmplz`` (modified Kneser-Ney) over ``words``.
+
+    A word outside ``words`` is spelled in its characters.
+    """
+
+    def spelled(sentence: list[str]) -> list[str]:
+        return [p for w in sentence for p in ([w] if w in words else [c for c in w if c in words])]
+
+    body = "\n".join(" ".join(spelled(s)) for s in text)
+    with open(arpa, "wb") as out:
+        subprocess.run(
+            [
+                "lmplz",
+                "-o",
+                str(order),
+                "--prune",
+                *map(str, prune),
+                "--discount_fallback",
+                "-S",
+                "20%",
+            ],
+            input=body.encode(),
+            stdout=out,
+            stderr=subprocess.PIPE,
+            check=True,
+        )
+
+
+def build(language: str, corpus: Corpus, text_folder: Path, queues: Path, arpa: Path) -> Lexicon:
+    """Lexicon and n-gram of a language."""
+    counts = _mandarin_counts() if language == "cmn" else _cantonese_counts(text_folder)
+    segment = Segmenter(counts)
+    text = lm_sentences(language, corpus, text_folder, queues, segment)
+    must = Counter(w for p in domain_phrases(queues, language) for w in segment.cut(p))
+    must += Counter(c for c in CARRIERS[language] for c in re.findall(r"[^%s]", c))
+    words, counts = lexicon(language, text_folder, must)
+    estimate(text + word_sentences(counts, words), words, arpa)
+    return words

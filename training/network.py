@@ -1,0 +1,134 @@
+"""The acoustic model: a factored TDNN with shared layers and one output layer a language.
+
+Every layer exists in Kaldi nnet3 (see :mod:`training.kaldi`). Frames come in at 100 Hz; after the
+third layer everything runs at 33 Hz. Context is long on the left and short on the right, because
+what lies to the right is latency that the caller waits for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+__all__ = ["LAYERS", "LEFT_CONTEXT", "RIGHT_CONTEXT", "Layer", "Network", "factors"]
+
+WIDTH = 512
+BOTTLENECK = 128
+FEATURES = 40
+STRIDE = 3
+RESIDUAL = 0.66
+#: How much of a label's prior is divided out before decoding; 1 would be Bayes' rule.
+PRIOR_SCALE = 0.8
+#: (left, right) offsets of each layer, in frames of 30 ms.
+LAYERS = ((1, 1), (1, 1), (1, 1), (2, 1), (2, 1), (2, 1), (3, 0), (3, 0), (4, 0))
+LEFT_CONTEXT = 2 + STRIDE * sum(left for left, _ in LAYERS)  # frames of 10 ms
+RIGHT_CONTEXT = 2 + (STRIDE - 1) + STRIDE * sum(right for _, right in LAYERS)
+
+
+class Layer(nn.Module):
+    """Down to the bottleneck over two frames, up again over two, ReLU, batch norm, residual."""
+
+    def __init__(self, left: int, right: int) -> None:
+        super().__init__()
+        self.left, self.right = left, right
+        self.down = nn.Conv1d(WIDTH, BOTTLENECK, 2, dilation=left, bias=False)
+        self.up = nn.Conv1d(BOTTLENECK, WIDTH, 2 if right else 1, dilation=max(right, 1))
+        self.norm = nn.BatchNorm1d(WIDTH)
+
+    def forward(self, x: torch.Tensor, dropout: float) -> torch.Tensor:
+        """(batch, width, time) to (batch, width, time - left - right)."""
+        y = self.norm(torch.relu(self.up(self.down(x))))
+        if dropout and self.training:  # one mask for all frames of a channel
+            keep = torch.rand(y.shape[0], y.shape[1], 1, dtype=y.dtype) >= dropout
+            y = y * keep / (1 - dropout)
+        return y + RESIDUAL * x[:, :, self.left : self.left + y.shape[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class factors:  # noqa: N801 - a namespace of one language's label factors
+    """How the output labels of one language share weights: label to final and to tone."""
+
+    final: torch.Tensor
+    tone: torch.Tensor
+
+
+def _factor(labels: list[str]) -> factors:
+    finals: dict[str, int] = {}
+    tones: dict[str, int] = {}
+    f, t = [], []
+    for label in labels:
+        toned = label[-1].isdigit()
+        f.append(finals.setdefault(label[:-1] if toned else f"={label}", len(finals)))
+        t.append(tones.setdefault(label[-1] if toned else "", len(tones)))
+    return factors(torch.tensor(f), torch.tensor(t))
+
+
+class Output(nn.Module):
+    """Labels of one language.
+
+    The weights of a toned final are the sum of those of the final, of the tone and of its own, so
+    that a rare toned final learns from its relations. It is one affine layer once summed.
+    """
+
+    def __init__(self, labels: list[str]) -> None:
+        super().__init__()
+        shared = _factor(labels)
+        self.register_buffer("final_of", shared.final)
+        self.register_buffer("tone_of", shared.tone)
+        n_finals, n_tones = int(shared.final.max()) + 1, int(shared.tone.max()) + 1
+        self.final = nn.Parameter(torch.randn(n_finals, WIDTH) * 0.03)
+        self.tone = nn.Parameter(torch.randn(n_tones, WIDTH) * 0.03)
+        self.own = nn.Parameter(torch.zeros(len(labels), WIDTH))
+        self.bias = nn.Parameter(torch.zeros(len(labels)))
+
+    def weight(self) -> torch.Tensor:
+        """(labels, width)."""
+        return self.final[self.final_of] + self.tone[self.tone_of] + self.own
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv1d(x, self.weight()[:, :, None], self.bias)
+
+
+class Network(nn.Module):
+    """Features to log-probabilities of the labels of a language."""
+
+    def __init__(self, labels: dict[str, list[str]]) -> None:
+        super().__init__()
+        self.labels = labels
+        self.register_buffer("mean", torch.zeros(FEATURES))
+        self.register_buffer("deviation", torch.ones(FEATURES))
+        self.first = nn.Conv1d(FEATURES, WIDTH // 2, 5)
+        self.first_norm = nn.BatchNorm1d(WIDTH // 2)
+        self.stride = nn.Conv1d(WIDTH // 2, WIDTH, STRIDE, stride=STRIDE)
+        self.stride_norm = nn.BatchNorm1d(WIDTH)
+        self.layers = nn.ModuleList(Layer(*offsets) for offsets in LAYERS)
+        self.outputs = nn.ModuleDict({k: Output(v) for k, v in labels.items()})
+        self.set_priors({k: torch.zeros(len(v)) for k, v in labels.items()})
+
+    def set_priors(self, priors: dict[str, torch.Tensor]) -> None:
+        """Keep the natural-log prior of each language's labels; see :meth:`likelihoods`."""
+        for language, prior in priors.items():
+            self.register_buffer(f"prior_{language}", prior)
+
+    def prior(self, language: str) -> torch.Tensor:
+        """(labels,) natural log."""
+        return self.get_buffer(f"prior_{language}")
+
+    def likelihoods(self, posteriors: torch.Tensor, language: str) -> torch.Tensor:
+        """Log-posteriors (batch, labels, frames) over the priors, as the decoder weighs them."""
+        return posteriors - PRIOR_SCALE * self.prior(language)[None, :, None]
+
+    def trunk(self, x: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
+        """(batch, frames, 40) with context on both sides to (batch, width, frames / 3)."""
+        x = ((x - self.mean) / self.deviation).transpose(1, 2)
+        x = self.first_norm(torch.relu(self.first(x)))
+        x = self.stride_norm(torch.relu(self.stride(x)))
+        for layer in self.layers:
+            x = layer(x, dropout)
+        return x
+
+    def forward(self, x: torch.Tensor, language: str, dropout: float = 0.0) -> torch.Tensor:
+        """Log-probabilities (batch, labels, frames / 3)."""
+        return self.outputs[language](self.trunk(x, dropout)).log_softmax(1)

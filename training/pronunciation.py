@@ -1,0 +1,76 @@
+"""Text to toned syllables, and syllables to the units that the network emits.
+
+Units are an initial (where there is one) and a toned final. Pinyin is taken apart by sound and not
+by spelling (``yu`` is the final ``v``, ``jun`` ends in ``vn``, ``zhi`` in the apical ``ii``), after
+the table of finals in the *Scheme for the Chinese Phonetic Alphabet* (ISO 7098:2015); jyutping
+after the Linguistic Society of Hong Kong's scheme.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import opencc
+
+from ivr.intent.sounds import character_syllables
+from ivr.intent.sounds import parse as taken_apart
+from ivr.language import Language
+
+__all__ = ["LANGUAGES", "parse", "simplified", "syllables", "unit_inventory", "units"]
+
+LANGUAGES = ("cmn", "yue")
+HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]+")
+_MARKUP = re.compile(r"\[[^\]]*\]|（[^）]*）")
+_FOREIGN = re.compile(r"[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]")
+#: OpenCC simplifies these Cantonese characters to forms outside the fonts and habits of Guangzhou.
+_RARE_FORMS = str.maketrans("𠮶𩠌㖊䢂𪮶搵", "嗰餸噚𨋢攋揾")
+
+
+@functools.cache
+def _to_simplified() -> opencc.OpenCC:
+    return opencc.OpenCC("t2s")
+
+
+def simplified(text: str) -> str:
+    """Traditional characters to simplified ones, Cantonese characters left as they are."""
+    return str(_to_simplified().convert(text)).translate(_RARE_FORMS)
+
+
+def syllables(text: str, language: str) -> list[str] | None:
+    """Toned syllables of a sentence; None where it holds letters or digits that cannot be read."""
+    text = _MARKUP.sub("", text)
+    if _FOREIGN.search(text):
+        return None
+    out: list[str] = []
+    for run in HAN.findall(text):
+        found = character_syllables(
+            simplified(run) if language == "cmn" else run, Language(language)
+        )
+        if not all(found):
+            return None
+        out += found
+    return out
+
+
+@functools.cache
+def parse(syllable: str, language: str) -> tuple[str, str, str] | None:
+    """``(initial, final, tone)`` of a toned syllable, initial empty for none; None if malformed."""
+    found = taken_apart(syllable, Language(language))
+    return None if found is None else (found.initial, found.final, str(found.tone))
+
+
+def units(syllable_list: list[str], language: str) -> list[str]:
+    """The units of a list of toned syllables, ``["zh", "ong1", "g", "uo2"]``."""
+    out: list[str] = []
+    for s in syllable_list:
+        p = parse(s, language)
+        if p is None:
+            raise ValueError(f"not a toned {language} syllable: {s!r}")
+        out += [p[0]] * bool(p[0]) + [p[1] + p[2]]
+    return out
+
+
+def unit_inventory(syllable_set: set[str], language: str) -> list[str]:
+    """The output labels of a language, blank first, for the syllables that can occur."""
+    return ["<blk>", *sorted({u for s in syllable_set for u in units([s], language)})]

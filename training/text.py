@@ -1,0 +1,59 @@
+"""Sentences and words for synthetic speech and for the language models, simplified, by language."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jieba
+import yaml
+
+from training.pronunciation import HAN, simplified
+
+__all__ = ["domain_phrases", "mandarin_words", "sentences", "split_clauses"]
+
+
+def split_clauses(text: str) -> list[str]:
+    """The runs of Chinese characters of a text, as they are between punctuation."""
+    return HAN.findall(simplified(text))
+
+
+def domain_phrases(queues: Path, language: str) -> list[str]:
+    """Every phrase of ``queues.yaml`` in a language: queues, emergencies, person words."""
+    found: list[str] = []
+
+    def walk(node: object, under: bool) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                walk(value, under or key == language)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value, under)
+        elif isinstance(node, str) and under:
+            found.extend(split_clauses(node))
+
+    if queues.exists():
+        walk(yaml.safe_load(queues.read_text(encoding="utf-8")), False)
+    return found
+
+
+def mandarin_words(least: int = 600) -> dict[str, int]:
+    """jieba's words of one to four characters with their counts."""
+    jieba.initialize()
+    return {
+        w: f
+        for w, f in jieba.dt.FREQ.items()
+        if f >= least and re.fullmatch("[\u4e00-\u9fff]{1,4}", w)
+    }
+
+
+def sentences(text_folder: Path, language: str) -> list[str]:
+    """General sentences of a language; Mandarin has none here beyond the words."""
+    if language != "yue":
+        return []
+    out: list[str] = []
+    for name in ("hkcancor_utterances.txt", "common_voice_yue_sentences.txt"):
+        for row in (text_folder / name).read_text(encoding="utf-8").splitlines():
+            if not re.search(r"[A-Za-z0-9]", row):
+                out += split_clauses(row)
+    return [s for s in out if len(s) > 1]

@@ -1,0 +1,387 @@
+"""Train the network on the speech factory's output; resumes from its checkpoint.
+
+    python -m training.train --minutes 60
+
+First every frame learns the unit that the alignment gives it (cross-entropy); then whole sequences
+are learnt by lattice-free MMI (:mod:`training.mmi`), with cross-entropy beside it. Both languages
+share the lower layers: batches alternate between them. The learning rate follows the share of
+``--updates`` (repeatable) or of ``--minutes`` of training time that has passed. The weights kept
+for export are an exponential average of those trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import itertools
+import multiprocessing as mp
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from training import network
+from training.corpus import Corpus
+from training.factory import Factory, Utterance
+from training.features import mfcc
+from training.mmi import Bigram, estimate, mmi_loss
+from training.prepare import load
+from training.pronunciation import unit_inventory, units
+
+__all__ = ["Batch", "batches", "collate", "greedy", "main"]
+
+LANGUAGES = ("cmn", "yue")
+FRAMES_PER_BATCH = 4800
+POOL_UTTERANCES = 160  # made at once, sorted by length and cut into batches
+UPDATES_PER_POOL = 25  # about; where the factory goes on after a resume
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded features and labels of one language."""
+
+    language: str
+    features: torch.Tensor  # (batch, frames + context, 40)
+    frames: torch.Tensor  # of the output, 30 ms
+    labels: torch.Tensor  # flat
+    label_lengths: torch.Tensor
+    target: torch.Tensor  # (batch, frames) label of each output frame, -1 beyond the end
+
+
+def pad(features: np.ndarray, frames: int) -> np.ndarray:
+    """Features with the first and last frame repeated, as Kaldi does at the edges."""
+    left, right = network.LEFT_CONTEXT, network.RIGHT_CONTEXT + frames - len(features)
+    return np.pad(features, ((left, right), (0, 0)), mode="edge")
+
+
+def collate(items: list[Utterance], index: dict[str, int]) -> Batch:
+    """Utterances of one language as a batch."""
+    longest = max(len(u.features) for u in items)
+    x = np.stack([pad(u.features, longest) for u in items])
+    frames = [(len(u.features) + network.STRIDE - 1) // network.STRIDE for u in items]
+    target = np.full((len(items), max(frames)), -1)
+    for row, u in zip(target, items, strict=True):
+        row[: len(u.at)] = np.array([*(index[k] for k in u.units), 0])[u.at]  # -1: silence, last
+    return Batch(
+        items[0].language,
+        torch.from_numpy(x),
+        torch.tensor(frames),
+        torch.tensor([index[k] for u in items for k in u.units], dtype=torch.long),
+        torch.tensor([len(u.units) for u in items]),
+        torch.from_numpy(target),
+    )
+
+
+def batches(
+    factory: Factory, labels: dict[str, list[str]], seed: int, done_pools: int = 0
+) -> Iterator[Batch]:
+    """Batches without end, in random order, from pools of both languages.
+
+    The first pools hold short utterances over good lines only, the next ones longer and harder.
+    """
+    rng = np.random.default_rng(seed)
+    index = {k: {u: i for i, u in enumerate(v)} for k, v in labels.items()}
+    for count in itertools.count(done_pools):
+        made: list[list[Utterance]] = []
+        for language in LANGUAGES:
+            first = (seed * 1_000_003 + count) * POOL_UTTERANCES
+            hard = min(1.0, 0.1 + count / 200)
+            pool = [
+                factory.utterance(language, (first + i) % 2**62, hard=hard)
+                for i in range(POOL_UTTERANCES)
+            ]
+            longest = 250 + 1800 * hard if hard < 1 else 10**6
+            good = [
+                u
+                for u in pool
+                if u and len(u.features) < longest and all(k in index[language] for k in u.units)
+            ]
+            good.sort(key=lambda u: len(u.features))
+            made += _cut(good)
+        for i in rng.permutation(len(made)):
+            yield collate(made[i], index[made[i][0].language])
+
+
+def _cut(items: list[Utterance]) -> list[list[Utterance]]:
+    out: list[list[Utterance]] = [[]]
+    for item in items:
+        if out[-1] and (len(out[-1]) + 1) * len(item.features) > FRAMES_PER_BATCH:
+            out.append([])
+        out[-1].append(item)
+    return [b for b in out if b]
+
+
+def _produce(
+    queue: mp.Queue[Batch],
+    factory: Factory,
+    labels: dict[str, list[str]],
+    seed: int,
+    done_pools: int,
+) -> None:
+    torch.set_num_threads(1)
+    for batch in batches(factory, labels, seed, done_pools):
+        queue.put(batch)
+
+
+def mask_time(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """SpecAugment along time: spans of up to 0.2 s replaced by their mean, in place."""
+    for row in x:
+        for _ in range(int(len(row) / 250) + 1):
+            n = int(rng.integers(0, 20))
+            at = int(rng.integers(0, max(1, len(row) - n)))
+            row[at : at + n] = row.mean(0)
+    return x
+
+
+def loss_of(
+    net: network.Network,
+    batch: Batch,
+    x: torch.Tensor,
+    dropout: float,
+    *,
+    bigram: Bigram | None = None,
+    smoothing: float = 0.05,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy a frame, and the MMI loss a frame (0 without ``bigram``)."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # twice as fast where the CPU has AVX512-BF16
+        out = net.outputs[batch.language](net.trunk(x, dropout))
+    out = out.float().log_softmax(1)
+    target = batch.target[:, : out.shape[2]]
+    entropy = nn.functional.cross_entropy(out, target, ignore_index=-1, label_smoothing=smoothing)
+    if bigram is None:
+        return entropy, torch.zeros(())
+    scores = net.likelihoods(out, batch.language).permute(2, 0, 1)
+    frames = batch.frames.clamp(max=len(scores))
+    mmi = mmi_loss(scores, frames, batch.labels, batch.label_lengths, bigram)
+    return entropy, mmi / frames.sum()
+
+
+def greedy(out: torch.Tensor) -> list[int]:
+    """Best label a frame of (labels, frames), repeats and blanks removed."""
+    best = out.argmax(0).tolist()
+    return [k for i, k in enumerate(best) if k and (i == 0 or best[i - 1] != k)]
+
+
+def _labels(corpus: Corpus) -> dict[str, list[str]]:
+    return {
+        k: unit_inventory({s for c in corpus.clips if c.language == k for s in c.syllables}, k)
+        for k in LANGUAGES
+    }
+
+
+def _statistics(
+    factory: Factory, labels: dict[str, list[str]]
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    """Mean and deviation of the features; natural-log prior of each language's labels."""
+    features, priors = [], {}
+    for language in LANGUAGES:
+        made = [u for i in range(400) if (u := factory.utterance(language, 10**9 + i))]
+        features += [u.features for u in made[:150]]
+        index = {k: i for i, k in enumerate(labels[language])}
+        count = np.full(len(index), 3.0)
+        for u in made:
+            np.add.at(count, np.array([*(index[k] for k in u.units), 0])[u.at], 1)
+        priors[language] = torch.tensor(np.log(count / count.sum()), dtype=torch.float32)
+    x = np.concatenate(features)
+    return torch.from_numpy(x.mean(0)), torch.from_numpy(x.std(0)), priors
+
+
+def _bigrams(corpus: Corpus, factory: Factory, labels: dict[str, list[str]]) -> dict[str, Bigram]:
+    """The units that follow one another in what the factory says."""
+    out = {}
+    for language in LANGUAGES:
+        spoken = [
+            units(list(c.syllables), language)
+            for c in corpus.of(language, "sentence", "phrase", "espeak")
+        ]
+        rng = np.random.default_rng(3)
+        spoken += [units(factory.spoken_text(language, rng), language) for _ in range(6000)]
+        out[language] = estimate(spoken, labels[language])
+    return out
+
+
+def tuning_error(net: network.Network, sets: dict[str, list[Utterance]]) -> dict[str, float]:
+    """Greedy unit error of the held-out speakers, without any language model."""
+    from rapidfuzz.distance import Levenshtein
+
+    net.eval()
+    out = {}
+    with torch.no_grad():
+        for language, items in sets.items():
+            wrong = total = 0
+            for u in items:
+                x = torch.from_numpy(pad(u.features, len(u.features)))[None]
+                heard = [net.labels[language][k] for k in greedy(net(x, language)[0])]
+                wrong += Levenshtein.distance(heard, u.units)
+                total += len(u.units)
+            out[language] = round(wrong / max(1, total), 4)
+    return out
+
+
+def _tuning_sets(corpus: Corpus, labels: dict[str, list[str]]) -> dict[str, list[Utterance]]:
+    from training.line import mulaw
+    from training.pronunciation import units
+
+    known = {k: set(v) for k, v in labels.items()}
+    sets: dict[str, list[Utterance]] = {k: [] for k in LANGUAGES}
+    for c in corpus.tuning:
+        spoken = units(list(c.syllables), c.language)
+        if set(spoken) <= known[c.language] and len(sets[c.language]) < 60:
+            features = mfcc(mulaw(c.audio.astype(np.float32)))
+            sets[c.language].append(Utterance(c.language, features, spoken, np.zeros(0, int)))
+    return sets
+
+
+class Average:
+    """Exponential moving average of the weights (Polyak), batch-norm statistics included."""
+
+    def __init__(self, net: network.Network, decay: float = 0.999) -> None:
+        self.net, self.decay, self.updates = copy.deepcopy(net).eval(), decay, 0
+
+    def update(self, net: network.Network) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        with torch.no_grad():
+            for mine, new in zip(
+                self.net.state_dict().values(), net.state_dict().values(), strict=True
+            ):
+                if mine.dtype.is_floating_point:
+                    mine.lerp_(new, 1 - decay)
+                else:
+                    mine.copy_(new)
+
+
+def main() -> None:
+    """Command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--data", type=Path, default=Path("../shared/data"))
+    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
+    p.add_argument("--work", type=Path, default=Path("work"))
+    p.add_argument("--minutes", type=float, default=60)
+    p.add_argument("--updates", type=int, help="schedule by updates instead of minutes")
+    p.add_argument("--entropy-share", type=float, default=0.4, help="of the time, without MMI")
+    p.add_argument("--entropy-weight", type=float, default=0.3, help="beside MMI")
+    p.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    p.add_argument("--makers", type=int, default=1, help="processes of the speech factory")
+    p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--save-every", type=float, default=240, help="seconds")
+    a = p.parse_args()
+    train(a)
+
+
+def train(a: argparse.Namespace) -> None:
+    """Run or resume the training that the arguments describe; leaves ``work/net.pt``."""
+    torch.set_flush_denormal(True)  # several times faster on a CPU
+    torch.manual_seed(a.seed)
+    corpus = load(a.work)
+    factory = Factory(corpus, a.data / "text", a.queues)
+    labels = _labels(corpus)
+    sets, bigrams = _tuning_sets(corpus, labels), _bigrams(corpus, factory, labels)
+    net = network.Network(labels)
+    net.mean, net.deviation, priors = _statistics(factory, labels)
+    net.set_priors(priors)
+    corpus.clips = []  # the factory holds what it needs
+    optimiser = torch.optim.AdamW(net.parameters(), a.rate, weight_decay=1e-3, betas=(0.9, 0.98))
+    average, step, spent = Average(net), 0, 0.0
+    checkpoint = a.work / "net.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=False)
+        net.load_state_dict(saved["net"])
+        average.net.load_state_dict(saved["average"])
+        optimiser.load_state_dict(saved["optimiser"])
+        step, spent = saved["step"], saved["spent"]
+        average.updates = step
+        print(f"resumed at update {step}, {spent / 60:.1f} minutes", flush=True)
+    queue: mp.Queue[Batch] = mp.Queue(12)
+    for i in range(a.makers):
+        seed, pools = a.seed * 1000 + i, step // UPDATES_PER_POOL
+        mp.Process(target=_produce, args=(queue, factory, labels, seed, pools), daemon=True).start()
+    torch.set_num_threads(a.threads)
+    rng, told = np.random.default_rng(a.seed + step), Progress()
+    begin, last_save = time.monotonic() - spent, time.monotonic()
+    while True:
+        spent = time.monotonic() - begin
+        done = step / a.updates if a.updates else spent / (60 * a.minutes)
+        if done >= 1:
+            break
+        step += 1
+        rate = a.rate * min(1.0, step / 200) * max(0.01, 1 - done)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        waited = time.monotonic()
+        batch = queue.get()
+        told.waited_s += time.monotonic() - waited
+        bigram = bigrams[batch.language] if done > a.entropy_share else None
+        entropy, mmi = loss_of(net, batch, mask_time(batch.features, rng), 0.05, bigram=bigram)
+        loss = entropy if bigram is None else mmi + a.entropy_weight * entropy
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+        optimiser.step()
+        average.update(net)
+        told.add(batch, entropy.item(), mmi.item())
+        if step % 100 == 0:
+            print(f"update {step} {100 * done:.0f} % {told.line()}", flush=True)
+        if time.monotonic() - last_save > a.save_every:
+            save(checkpoint, net, average, optimiser, step, time.monotonic() - begin)
+            last_save = time.monotonic()
+            errors = tuning_error(average.net, sets)
+            print(f"  {spent / 60:.1f} min, held-out unit error {errors}", flush=True)
+    save(checkpoint, net, average, optimiser, step, spent)
+    print("final held-out unit error", tuning_error(average.net, sets), flush=True)
+
+
+class Progress:
+    """Running means of the losses, and how much speech was heard."""
+
+    def __init__(self) -> None:
+        self.mean: dict[str, float] = {}
+        self.heard_s = self.waited_s = 0.0
+        self.began = time.monotonic()
+
+    def add(self, batch: Batch, entropy: float, mmi: float) -> None:
+        self.heard_s += float(batch.frames.sum()) * 0.03
+        for key, now in ((f"{batch.language} ce", entropy), (f"{batch.language} mmi", mmi)):
+            self.mean[key] = 0.98 * self.mean.get(key, now) + 0.02 * now
+
+    def line(self) -> str:
+        losses = " ".join(f"{k} {v:.3f}" for k, v in sorted(self.mean.items()) if v)
+        minutes = (time.monotonic() - self.began) / 60
+        waited = self.waited_s / 60
+        return (
+            f"{losses} heard {self.heard_s / 3600:.1f} h in {minutes:.1f} min, waited {waited:.1f}"
+        )
+
+
+def save(
+    path: Path,
+    net: network.Network,
+    average: Average,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    spent: float,
+) -> None:
+    """Write the checkpoint atomically."""
+    partial = path.with_suffix(".partial")
+    torch.save(
+        {
+            "net": net.state_dict(),
+            "average": average.net.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "labels": net.labels,
+            "step": step,
+            "spent": spent,
+        },
+        partial,
+    )
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    main()
