@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-__all__ = ["Bigram", "denominator", "estimate", "mmi_loss", "numerator"]
+__all__ = ["Bigram", "best_path", "denominator", "estimate", "mmi_loss", "numerator"]
 
 SMOOTHING = 0.15  # share of the unigram in the successors of a final
 FLOOR = 1e-6
@@ -168,3 +168,43 @@ def mmi_loss(
     """Sum over the batch of log Z - log N but for a constant; see the module."""
     said = numerator(scores, frames, labels, label_lengths)
     return (denominator(scores, frames, bigram) - said).sum()
+
+
+def best_path(scores: torch.Tensor, bigram: Bigram) -> list[int]:
+    """Labels of the likeliest way to say any sequence of units (Viterbi).
+
+    Args:
+        scores: (frames, labels) of one utterance.
+    """
+    y = scores.detach().numpy().astype(np.float64)
+    t, units = len(y), y.shape[1] - 1
+    each = np.arange(units)
+    following = bigram.following.log().numpy()
+    to_unit = np.vstack([following, bigram.first.log().numpy()])
+    to_unit[each, each] = -np.inf  # the same unit again only after silence
+    again = following[each, each]
+    inside, after = np.full(units, -np.inf), np.full(units + 1, -np.inf)
+    after[-1] = 0.0  # before any unit
+    came_from = np.zeros((t, units), int)  # unit before, or -1: was in it already
+    was_inside = np.zeros((t, units + 1), bool)
+    for k in range(t):
+        spent = np.append(inside, -np.inf)
+        ended = np.maximum(spent, after)
+        was_inside[k] = spent > after
+        reached = ended[:, None] + to_unit
+        reached[each, each] = after[:units] + again
+        source = reached.argmax(0)
+        value = reached[source, each]
+        came_from[k] = np.where(inside >= value, -1, source)
+        inside, after = np.maximum(inside, value) + y[k, 1:], ended + y[k, 0]
+    in_unit = bool(inside.max() > after.max())
+    unit = int(inside.argmax() if in_unit else after.argmax())
+    out: list[int] = []
+    for k in range(t - 1, -1, -1):
+        if not in_unit:
+            in_unit = bool(was_inside[k, unit])
+        elif (source_unit := int(came_from[k, unit])) >= 0:
+            out.append(unit + 1)
+            in_unit = source_unit != unit and bool(was_inside[k, source_unit])
+            unit = source_unit
+    return out[::-1]

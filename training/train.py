@@ -29,11 +29,11 @@ from training import network
 from training.corpus import Corpus
 from training.factory import Factory, Utterance
 from training.features import mfcc
-from training.mmi import Bigram, estimate, mmi_loss
+from training.mmi import Bigram, best_path, estimate, mmi_loss
 from training.prepare import load
 from training.pronunciation import unit_inventory, units
 
-__all__ = ["Batch", "batches", "collate", "greedy", "main"]
+__all__ = ["Batch", "batches", "collate", "main"]
 
 LANGUAGES = ("cmn", "yue")
 FRAMES_PER_BATCH = 4800
@@ -161,12 +161,6 @@ def loss_of(
     return entropy, mmi / frames.sum()
 
 
-def greedy(out: torch.Tensor) -> list[int]:
-    """Best label a frame of (labels, frames), repeats and blanks removed."""
-    best = out.argmax(0).tolist()
-    return [k for i, k in enumerate(best) if k and (i == 0 or best[i - 1] != k)]
-
-
 def _labels(corpus: Corpus) -> dict[str, list[str]]:
     return {
         k: unit_inventory({s for c in corpus.clips if c.language == k for s in c.syllables}, k)
@@ -205,8 +199,10 @@ def _bigrams(corpus: Corpus, factory: Factory, labels: dict[str, list[str]]) -> 
     return out
 
 
-def tuning_error(net: network.Network, sets: dict[str, list[Utterance]]) -> dict[str, float]:
-    """Greedy unit error of the held-out speakers, without any language model."""
+def tuning_error(
+    net: network.Network, sets: dict[str, list[Utterance]], bigrams: dict[str, Bigram]
+) -> dict[str, float]:
+    """Unit error of the held-out speakers, decoded with the bigram of units."""
     from rapidfuzz.distance import Levenshtein
 
     net.eval()
@@ -216,7 +212,8 @@ def tuning_error(net: network.Network, sets: dict[str, list[Utterance]]) -> dict
             wrong = total = 0
             for u in items:
                 x = torch.from_numpy(pad(u.features, len(u.features)))[None]
-                heard = [net.labels[language][k] for k in greedy(net(x, language)[0])]
+                scores = net.likelihoods(net(x, language), language)[0].T
+                heard = [net.labels[language][k] for k in best_path(scores, bigrams[language])]
                 wrong += Levenshtein.distance(heard, u.units)
                 total += len(u.units)
             out[language] = round(wrong / max(1, total), 4)
@@ -331,10 +328,10 @@ def train(a: argparse.Namespace) -> None:
         if time.monotonic() - last_save > a.save_every:
             save(checkpoint, net, average, optimiser, step, time.monotonic() - begin)
             last_save = time.monotonic()
-            errors = tuning_error(average.net, sets)
+            errors = tuning_error(average.net, sets, bigrams)
             print(f"  {spent / 60:.1f} min, held-out unit error {errors}", flush=True)
     save(checkpoint, net, average, optimiser, step, spent)
-    print("final held-out unit error", tuning_error(average.net, sets), flush=True)
+    print("final held-out unit error", tuning_error(average.net, sets, bigrams), flush=True)
 
 
 class Progress:

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
 
-from training.mmi import Bigram, denominator, estimate, mmi_loss, numerator
+from training.mmi import Bigram, best_path, denominator, estimate, mmi_loss, numerator
 
 LABELS = ("<blk>", "b", "a1")
 
@@ -58,6 +58,20 @@ def test_both_sums(scores: torch.Tensor, bigram: Bigram, frames: tuple[int, int]
         assert float(said[row]) == pytest.approx(math.log(by_sequence[(row + 1,)]), abs=1e-4)
         total = sum(probability(s, bigram) * p for s, p in by_sequence.items())
         assert float(any_said[row]) == pytest.approx(math.log(total), abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_best_path(bigram: Bigram, seed: int) -> None:
+    torch.manual_seed(seed)
+    y = 2 * torch.randn(5, len(LABELS))
+    best, found = -math.inf, ()
+    for path in itertools.product(range(len(LABELS)), repeat=len(y)):
+        sequence = collapsed(path)
+        score = sum(float(y[t, k]) for t, k in enumerate(path))
+        score += math.log(probability(sequence, bigram))
+        if score > best:
+            best, found = score, sequence
+    assert best_path(y, bigram) == list(found)
 
 
 def test_gradient(scores: torch.Tensor, bigram: Bigram) -> None:

@@ -18,8 +18,9 @@ pytest.importorskip("kaldilm", reason="needs the training extra: pip install -e 
 if shutil.which("espeak-ng") is None:
     pytest.skip("needs espeak-ng", allow_module_level=True)
 
-from training import espeak, factory, graph, kaldi, network, train
+from training import espeak, factory, graph, kaldi, mmi, network, train
 from training.export import MFCC_CONF, MODEL_CONF
+from training.features import mfcc
 from training.pronunciation import syllables, unit_inventory, units
 
 WORDS = ("社保", "公积金", "报警")
@@ -47,6 +48,16 @@ def _speech(word: str, *, variant: str, rate: int, pitch: int) -> np.ndarray:
     return x + 5 * rng.standard_normal(len(x)).astype(np.float32)
 
 
+def _utterance(word: str, variant: str, rate: int, pitch: int) -> factory.Utterance:
+    """Its units spread evenly over the middle: near enough to learn three words."""
+    features = mfcc(_speech(word, variant=variant, rate=rate, pitch=pitch))
+    said = units(syllables(word, "cmn") or [], "cmn")
+    borders = np.linspace(0.2, len(features) * 0.01 - 0.4, len(said) + 1)
+    spans = np.stack([borders[:-1], borders[1:]], 1)
+    at = factory.frame_units(spans, -(-len(features) // network.STRIDE))
+    return factory.Utterance("cmn", features, said, at)
+
+
 @pytest.fixture(scope="module")
 def net() -> network.Network:
     torch.manual_seed(3)
@@ -55,11 +66,7 @@ def net() -> network.Network:
     labels = {"cmn": unit_inventory(said, "cmn"), "yue": ["<blk>", "m4"]}
     net = network.Network(labels)
     items = [
-        factory.Utterance(
-            "cmn",
-            factory.mfcc(_speech(w, variant=v, rate=r, pitch=p)),
-            units(syllables(w, "cmn") or [], "cmn"),
-        )
+        _utterance(w, v, r, p)
         for w in WORDS
         for v, r, p in (("m1", 150, 40), ("f1", 170, 50), ("", 160, 60), ("m3", 180, 30))
     ]
@@ -68,8 +75,12 @@ def net() -> network.Network:
     index = {k: i for i, k in enumerate(labels["cmn"])}
     optimiser = torch.optim.Adam(net.parameters(), 2e-3)
     batch = train.collate(items, index)
-    for _ in range(45):
-        loss = train.loss_of(net, batch, batch.features, dropout=0.0)
+    bigram = mmi.estimate([u.units for u in items], labels["cmn"])
+    for step in range(60):
+        entropy, sequence = train.loss_of(
+            net, batch, batch.features, dropout=0.0, bigram=bigram if step >= 30 else None
+        )
+        loss = 0.3 * entropy + sequence if step >= 30 else entropy
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
