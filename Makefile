@@ -4,11 +4,13 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+DATA   ?= ../shared/data
+MINUTES ?= 100
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test style format types bench fixtures check clean
+.PHONY: help demo test style format types bench fixtures models eval check clean
 
 help:
 	@echo 'make demo      answer Mandarin and Cantonese calls and show the queue of each'
@@ -19,6 +21,8 @@ help:
 	@echo 'make check     style, types and test'
 	@echo 'make bench     run every measurement in bench/'
 	@echo 'make fixtures  make audio_fixtures/*.wav anew (needs espeak-ng)'
+	@echo 'make models    train both speech models anew, hours (needs espeak-ng, sox, lmplz and DATA)'
+	@echo 'make eval      measure the speech models (needs DATA for real people)'
 	@echo 'make clean     remove $(VENV) and caches'
 
 $(STAMPS)/venv:
@@ -64,6 +68,17 @@ bench: $(STAMPS)/package
 
 fixtures: $(STAMPS)/fixtures
 	$(BIN)/python -m audio_fixtures.make
+
+# Every stage resumes: corpus and alignments, training (work/net.pt), then export.
+models: $(STAMPS)/training
+	$(BIN)/python -m training.prepare --data $(DATA)
+	$(BIN)/python -m training.train --data $(DATA) --minutes $(MINUTES)
+	$(BIN)/python -m training.export --data $(DATA)
+	$(BIN)/python -m training.language --data $(DATA)
+	$(BIN)/python -m training.evaluate --data $(DATA) --write-card
+
+eval: $(STAMPS)/training
+	$(BIN)/python -m training.evaluate --data $(DATA)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,16 +1,22 @@
 """Measure exported models: syllable and character error, language decision, speed and size.
 
-    python -m training.evaluate --models models --data ../shared/data            # development set
-    python -m training.evaluate --set tuning --language yue                      # held-out speakers
+    python -m training.evaluate                              # development set and fixtures
+    python -m training.evaluate --sets tuning --languages yue      # held-out speakers
 
 Base-syllable error counts insertions, deletions and substitutions of toneless syllables; the
 syllables are those of the transcript's characters, as ``ivr transcribe`` prints them. Audio goes
-through mu-law first.
+through mu-law first. The language is decided on whole utterances, and on their first 1.5 s of
+speech, as on a call of which nothing is known yet. The sets:
+
+* ``development``: sentences of people who are in no training data;
+* ``tuning``: sentences of the speakers held out of training, on which weights are set;
+* ``fixtures``: the synthetic calls of ``audio_fixtures/``, lines and noise as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import time
 from collections import defaultdict
@@ -20,12 +26,33 @@ from pathlib import Path
 import numpy as np
 import vosk
 from rapidfuzz.distance import Levenshtein
+from rich.console import Console
+from rich.table import Table
 
+from ivr.asr.language_decision import LanguageDecider
+from ivr.asr.vosk_engine import VoskEngine
+from ivr.audio.files import read_audio
+from ivr.language import Language
 from training.corpus import RATE_HZ, Clip, Corpus, read_development
+from training.language import recognise
 from training.line import mulaw
 from training.pronunciation import HAN, simplified, syllables
 
-__all__ = ["Score", "decode", "evaluate", "main"]
+__all__ = ["Score", "decode", "evaluate", "language_accuracy", "main", "onset"]
+
+SETS = ("development", "fixtures", "tuning")
+DECISION_S = 1.5  # of speech, after which the language should be known
+COLUMNS = {
+    "base_syllable_error": "base %",
+    "toned_syllable_error": "toned %",
+    "character_error": "character %",
+    "language_right": "language %",
+    "language_right_1_5_s": "in 1.5 s %",
+    "real_time_factor": "RTF",
+    "load_s": "load s",
+    "size_mb": "MB",
+    "utterances": "utterances",
+}
 
 CHUNK_BYTES = 3200
 TAIL = np.zeros(int(0.3 * RATE_HZ), np.float32)
@@ -103,30 +130,109 @@ def evaluate(folder: Path, clips: list[Clip], *, show: int = 0) -> dict[str, dic
     return out
 
 
+def onset(samples: np.ndarray) -> int:
+    """First sample of speech: where 20 ms are less than 25 dB below the loudest 20 ms."""
+    frame = RATE_HZ // 50
+    blocks = samples[: len(samples) // frame * frame].astype(np.float64).reshape(-1, frame)
+    power = (blocks**2).mean(1)
+    return int(np.argmax(power > power.max(initial=0.0) * 10**-2.5)) * frame if len(power) else 0
+
+
+def language_accuracy(
+    models: Path, clips: list[Clip], *, speech_s: float | None = None
+) -> dict[str, float]:
+    """Share of the utterances of each language whose language is decided right.
+
+    Args:
+        models: folder with ``cmn``, ``yue`` and ``language.json``.
+        clips: recordings of both languages.
+        speech_s: decide on so much speech; None for all of it.
+    """
+    engines = {k: VoskEngine.load(models / k, k) for k in Language}
+    decider = LanguageDecider.load(models / "language.json")
+    right: dict[str, list[bool]] = {}
+    for clip in clips:
+        x = clip.audio.astype(np.float32)
+        if speech_s is not None:
+            x = x[: onset(x) + int(speech_s * RATE_HZ)]
+        decision = decider.decide(recognise(engines, mulaw(x)))
+        right.setdefault(clip.language, []).append(decision.language == clip.language)
+    return {k: round(float(np.mean(v)), 4) for k, v in right.items()}
+
+
+def read_fixtures(folder: Path) -> list[Clip]:
+    """The synthetic calls of the fixtures in which somebody says what is written."""
+    out = []
+    with open(folder / "labels.csv", encoding="utf-8") as f:
+        for row in csv.DictReader(f):
+            if row["kind"] == "speech":
+                pcm = read_audio(folder / row["file"], rate_hz=RATE_HZ).pcm
+                spoken = tuple(syllables(row["text"], row["language"]) or ())
+                samples = np.frombuffer(pcm, "<i2")
+                out.append(
+                    Clip(
+                        row["language"],
+                        "sentence",
+                        "fixtures",
+                        row["voice"],
+                        row["text"],
+                        spoken,
+                        samples,
+                    )
+                )
+    return out
+
+
 def main() -> None:
     """Command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--data", type=Path, default=Path("../shared/data"))
+    p.add_argument("--fixtures", type=Path, default=Path("audio_fixtures"))
     p.add_argument("--work", type=Path, default=Path("work"))
     p.add_argument("--models", type=Path, default=Path("models"))
-    p.add_argument("--set", choices=("development", "tuning"), default="development", dest="which")
+    p.add_argument("--sets", choices=SETS, nargs="+", default=["development", "fixtures"])
     p.add_argument("--languages", nargs="+", default=["cmn", "yue"])
     p.add_argument("--show", type=int, default=0, help="print about this many transcripts")
+    p.add_argument("--no-language", action="store_true", help="leave the language decision out")
     p.add_argument("--write-card", action="store_true", help="put the figures into model.json")
     a = p.parse_args()
-    if a.which == "development":
-        clips = read_development(a.data / "dev")
-    else:
-        clips = Corpus.cached(a.data / "speech", a.work / "corpus.pickle").tuning
-    for language in a.languages:
-        rates = evaluate(
-            a.models / language, [c for c in clips if c.language == language], show=a.show
-        )
-        print(language, a.which)
-        for source, row in rates.items():
-            print(f"  {source:40s} " + "  ".join(f"{k} {v}" for k, v in row.items()))
-        if a.write_card:
-            write_card(a.models / language / "model.json", a.which, rates)
+    table = Table("set", "language", "source", *COLUMNS.values(), title=f"Models in {a.models}")
+    for name in a.sets:
+        clips = _clips(name, a)
+        if not clips:
+            print(f"{name}: no data here, left out")
+            continue
+        right = {} if a.no_language else language_accuracy(a.models, clips)
+        soon = {} if a.no_language else language_accuracy(a.models, clips, speech_s=DECISION_S)
+        for language in a.languages:
+            chosen = [c for c in clips if c.language == language]
+            rates = evaluate(a.models / language, chosen, show=a.show)
+            if right:
+                rates["all"]["language_right"] = right[language]
+                rates["all"]["language_right_1_5_s"] = soon[language]
+            for source, row in rates.items():
+                if source == "all" or len(rates) > 2:  # a single source is all there is
+                    cells = [_cell(column, row.get(column)) for column in COLUMNS]
+                    table.add_row(name, language, source, *cells)
+            if a.write_card:
+                write_card(a.models / language / "model.json", name, rates)
+    Console(width=150).print(table)
+
+
+def _clips(name: str, a: argparse.Namespace) -> list[Clip]:
+    if name == "fixtures":
+        return read_fixtures(a.fixtures)
+    if not a.data.exists():
+        return []
+    if name == "development":
+        return read_development(a.data / "dev")
+    return Corpus.cached(a.data / "speech", a.work / "corpus.pickle").tuning
+
+
+def _cell(column: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}" if COLUMNS[column].endswith("%") else f"{value:g}"
 
 
 def write_card(path: Path, which: str, rates: dict[str, dict[str, float]]) -> None:

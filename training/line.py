@@ -6,12 +6,18 @@ generator that is passed in.
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
-from scipy.signal import fftconvolve, lfilter
+import soundfile as sf
+from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
 from training.corpus import RATE_HZ
 
-__all__ = ["mulaw", "room", "speed", "tilt", "to_noise", "transmit"]
+__all__ = ["band", "coded", "mulaw", "room", "speed", "tilt", "to_noise", "transmit"]
+
+#: codecs of telephone lines, as libsndfile names them, and how often each is met
+CODECS = {"PCM_16": 0.3, "ULAW": 0.35, "ALAW": 0.25, "GSM610": 0.1}
 
 
 def speed(x: np.ndarray, factor: float) -> np.ndarray:
@@ -25,6 +31,23 @@ def mulaw(x: np.ndarray) -> np.ndarray:
     y = np.log1p(255 * np.abs(np.clip(x / 32768, -1, 1))) / np.log(256)
     y = np.round(y * 127) / 127
     return (np.sign(x) * (256**y - 1) / 255 * 32768).astype(np.float32)
+
+
+def coded(x: np.ndarray, codec: str) -> np.ndarray:
+    """Through a codec of libsndfile and back, sample for sample."""
+    file = io.BytesIO()
+    pcm = np.clip(x, -32767, 32767).astype(np.int16)
+    sf.write(file, pcm, RATE_HZ, format="WAV", subtype=codec)
+    file.seek(0)
+    out = sf.read(file, dtype="int16")[0].astype(np.float32)
+    return np.resize(out[: len(x)], len(x)) if len(out) < len(x) else out[: len(x)]
+
+
+def band(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The band of a telephone line: from 100 to 400 Hz up to 3 to 3.8 kHz, steep or not."""
+    order, low, high = int(rng.integers(1, 5)), rng.uniform(100, 400), rng.uniform(3000, 3800)
+    sos = butter(order, [low, high], "bandpass", fs=RATE_HZ, output="sos")
+    return np.asarray(sosfilt(sos, x), np.float32)
 
 
 def tilt(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -76,15 +99,18 @@ def transmit(
     before, after = (int(RATE_HZ * rng.uniform(0.03, longest)) for _ in range(2))
     speech_level = np.sqrt((x**2).mean()) + 1e-6
     x = np.concatenate([np.zeros(before), x, np.zeros(after)]).astype(np.float32)
-    snr_db = rng.uniform(5, 25) if rng.random() < 0.4 * hard else rng.uniform(25, 55)
+    snr_db = rng.uniform(3, 25) if rng.random() < 0.5 * hard else rng.uniform(25, 55)
     x = x + to_noise(len(x), rng, babble) * speech_level * 10 ** (-snr_db / 20)
+    if rng.random() < 0.65:
+        x = band(x, rng)
     x = x / (np.abs(x).max() + 1e-6) * 10 ** rng.uniform(3.0, 4.5)
     if rng.random() < 0.05 * hard:
         x = np.clip(x * rng.uniform(1, 3), -32767, 32767)
+    if rng.random() < 0.7:  # the line's own hiss, -80 to -50 dB of full scale
+        x = x + rng.standard_normal(len(x)) * 32768 * 10 ** (-rng.uniform(50, 80) / 20)
     if rng.random() < 0.1 * hard:
         for _ in range(int(rng.integers(1, 4))):  # lost packets of 20 ms
             at = int(rng.integers(0, len(x)))
             x[at : at + 160] = 0
-    if rng.random() < 0.7:
-        x = mulaw(x)
-    return np.clip(x, -32767, 32767).astype(np.float32), before / RATE_HZ
+    x = coded(x, str(rng.choice(list(CODECS), p=list(CODECS.values()))))
+    return x, before / RATE_HZ
