@@ -3,7 +3,9 @@
 The byte formats follow Kaldi's ``base/io-funcs-inl.h``, ``matrix/kaldi-vector.cc``,
 ``hmm/hmm-topology.cc``, ``hmm/transition-model.cc`` and ``nnet3/nnet-nnet.cc``: a token is text and a
 space, a number is its size in bytes and the little-endian value, a vector ``FV`` with its length,
-a matrix ``FM`` with rows and columns.
+a matrix ``FM`` with rows and columns, or ``CM2`` where it is kept in 16 bits an entry
+(``matrix/compressed-matrix.cc``), which halves the file and changes no weight by more than 1/131,070
+of the matrix's range.
 
 One phone stands for each output label, with one emitting state. The transition ids of phone p
 (from 1; the blank is 1) are ``2p - 1`` for its self-loop and ``2p`` for the way out.
@@ -56,8 +58,11 @@ class _Writer:
         return self
 
     def matrix(self, m: np.ndarray) -> _Writer:
-        self.token("FM").int32(*m.shape)
-        self.out.write(np.ascontiguousarray(m, "<f4").tobytes())
+        low, span = float(m.min()), float(m.max() - m.min())
+        steps = np.rint((m - low) / max(span, 1e-9) * 65535)
+        self.token("CM2")
+        self.out.write(struct.pack("<ffii", low, span, *m.shape))
+        self.out.write(np.ascontiguousarray(steps, "<u2").tobytes())
         return self
 
 

@@ -15,12 +15,14 @@ import re
 import subprocess
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import jieba
+import numpy as np
 from pypinyin import Style, pinyin
 
-from training import pronunciation
+from training import opengram, pronunciation
 from training.corpus import Corpus
 from training.text import domain_phrases, mandarin_words, sentences, split_clauses
 
@@ -46,6 +48,10 @@ CARRIERS = {
 MOST_WORDS = 24_000
 DOMAIN_WEIGHT = 3
 UNIGRAM_TOKENS = 150_000
+TRANSCRIPT_WEIGHT = 3
+DRAWN = 60_000  # sentences drawn from open-gram
+#: n-grams seen no more often than this are left out, so that a model keeps below 25 MB
+PRUNE = {"cmn": (0, 1, 2), "yue": (0, 0, 1)}
 
 
 def lexicon(language: str, text_folder: Path, must: Counter[str]) -> tuple[Lexicon, Counter[str]]:
@@ -142,11 +148,24 @@ def lm_sentences(
         for _ in range(DOMAIN_WEIGHT):
             out += [segment.cut(c % phrase) for c in rng.sample(CARRIERS[language], 6)]
     for clip in corpus.of(language, "sentence", "phrase"):
-        out += [segment.cut(c) for c in split_clauses(clip.label)]
+        out += TRANSCRIPT_WEIGHT * [segment.cut(c) for c in split_clauses(clip.label)]
     general = sentences(text_folder, language)
     if general:
         out += [segment.cut(s) for s in general]
     return out
+
+
+def drawn_sentences(count: int, segment: Segmenter) -> list[list[str]]:
+    """Mandarin sentences drawn from open-gram; none, and a message, where it is not installed."""
+    folder = opengram.find()
+    if folder is None:
+        print(
+            "open-gram is not installed (sunpinyin-data, sunpinyin-utils): Mandarin will be worse"
+        )
+        return []
+    model, rng = opengram.read(folder), np.random.default_rng(5)
+    drawn = ("".join(model.sentence(rng)) for _ in range(count))
+    return [segment.cut(s) for s in drawn if len(s) > 1]
 
 
 def word_sentences(counts: Counter[str], words: Lexicon) -> list[list[str]]:
@@ -162,7 +181,7 @@ def estimate(
     arpa: Path,
     *,
     order: int = 3,
-    prune: tuple[int, ...] = (0, 0, 1),
+    prune: Sequence[int] = (0, 0, 1),
 ) -> None:
     """Write an ARPA n-gram by KenLM's ``lmplz`` (modified Kneser-Ney) over ``words``.
 
@@ -197,8 +216,10 @@ def build(language: str, corpus: Corpus, text_folder: Path, queues: Path, arpa: 
     counts = _mandarin_counts() if language == "cmn" else _cantonese_counts(text_folder)
     segment = Segmenter(counts)
     text = lm_sentences(language, corpus, text_folder, queues, segment)
+    if language == "cmn":
+        text += drawn_sentences(DRAWN, segment)
     must = Counter(w for p in domain_phrases(queues, language) for w in segment.cut(p))
     must += Counter(c for c in CARRIERS[language] for c in re.findall(r"[^%s]", c))
     words, counts = lexicon(language, text_folder, must)
-    estimate(text + word_sentences(counts, words), words, arpa)
+    estimate(text + word_sentences(counts, words), words, arpa, prune=PRUNE[language])
     return words
