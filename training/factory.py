@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from training import line
+from training.accent import Accent
 from training.corpus import RATE_HZ, Clip, Corpus
 from training.features import mfcc
 from training.network import STRIDE
@@ -46,6 +47,19 @@ class Speech:
     def faster(self, factor: float) -> Speech:
         """Played ``factor`` times as fast: pitch and formants move too."""
         return Speech(line.speed(self.samples, factor), self.syllables, self.spans / factor)
+
+    def read_as(self, syllables: list[str], language: str) -> Speech:
+        """The same sound under the label of as many other syllables, units shared out anew."""
+        if syllables == self.syllables:
+            return self
+        spans, at = [], 0
+        for new, old in zip(syllables, self.syllables, strict=True):
+            wanted, has = len(units([new], language)), len(units([old], language))
+            begin, end = self.spans[at][0], self.spans[at + has - 1][1]
+            middle = self.spans[at][1] if has == 2 else begin + 0.2 * (end - begin)
+            spans += [(begin, middle), (middle, end)] if wanted == 2 else [(begin, end)]
+            at += has
+        return Speech(self.samples, syllables, np.array(spans, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +152,13 @@ class Factory:
             keys = [known[i] for i in rng.integers(len(bank), size=rng.integers(2, 10))]
         else:
             keys = [(s,) for s in self.spoken_text(language, rng) if (s,) in bank]
-        return _join([_louder(Speech.of(bank[k]), rng) for k in keys], rng)
+        accent = Accent(language, rng)
+        parts = []
+        for key in keys:
+            said = tuple(map(accent.spoken, key))
+            part = Speech.of(bank[said if said in bank else key])
+            parts.append(_louder(part.read_as(list(key), language), rng))
+        return _join(parts, rng)
 
     def _espeak(self, language: str, rng: np.random.Generator) -> Speech:
         return Speech.of(self.synthetic[language][rng.integers(len(self.synthetic[language]))])
