@@ -43,7 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 UTTERANCES = ROOT / "tests" / "intent" / "paraphrases.tsv"
 QUEUES = ROOT / "config" / "queues.yaml"
 SEED = 20240518
-NOISE = (0.15, 0.3)  # character error rates simulated
+NOISE = (0.15, 0.3, 0.45)  # character error rates simulated
 
 
 @dataclass(frozen=True, slots=True)

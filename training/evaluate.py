@@ -33,6 +33,7 @@ from ivr.asr.language_decision import LanguageDecider
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.audio.files import read_audio
 from ivr.language import Language
+from training.card import write_readme
 from training.corpus import RATE_HZ, Clip, Corpus, read_development
 from training.language import recognise
 from training.line import mulaw
@@ -46,8 +47,8 @@ COLUMNS = {
     "base_syllable_error": "base %",
     "toned_syllable_error": "toned %",
     "character_error": "character %",
-    "language_right": "language %",
-    "language_right_1_5_s": "in 1.5 s %",
+    "language_accuracy": "language %",
+    "early_language_accuracy": "in 1.5 s %",
     "real_time_factor": "RTF",
     "load_s": "load s",
     "size_mb": "MB",
@@ -208,14 +209,15 @@ def main() -> None:
             chosen = [c for c in clips if c.language == language]
             rates = evaluate(a.models / language, chosen, show=a.show)
             if right:
-                rates["all"]["language_right"] = right[language]
-                rates["all"]["language_right_1_5_s"] = soon[language]
+                rates["all"]["language_accuracy"] = right[language]
+                rates["all"]["early_language_accuracy"] = soon[language]
             for source, row in rates.items():
                 if source == "all" or len(rates) > 2:  # a single source is all there is
                     cells = [_cell(column, row.get(column)) for column in COLUMNS]
                     table.add_row(name, language, source, *cells)
             if a.write_card:
                 write_card(a.models / language / "model.json", name, rates)
+                write_readme(a.models / language)
     Console(width=150).print(table)
 
 

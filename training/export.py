@@ -47,8 +47,8 @@ MODEL_CONF = """\
 --endpoint.rule5.min-utterance-length=20.0
 """
 
-#: Weight of the n-gram and cost of a word, set on held-out speakers (``training.evaluate --tune``).
-LM_SCALE = {"cmn": 0.6, "yue": 0.6}
+#: Weight of the n-gram and cost of a word, set on held-out speakers (:mod:`training.tune`).
+LM_SCALE = {"cmn": 1.4, "yue": 1.4}
 WORD_COST = {"cmn": 0.0, "yue": 0.0}
 LANGUAGE_NAMES = {"cmn": "Mandarin", "yue": "Cantonese"}
 

@@ -24,7 +24,13 @@ from pypinyin import Style, pinyin
 
 from training import opengram, pronunciation
 from training.corpus import Corpus
-from training.text import domain_phrases, mandarin_words, sentences, split_clauses
+from training.text import (
+    domain_phrases,
+    mandarin_words,
+    off_topic_phrases,
+    sentences,
+    split_clauses,
+)
 
 __all__ = ["Lexicon", "estimate", "lm_sentences"]
 
@@ -49,7 +55,7 @@ MOST_WORDS = 24_000
 DOMAIN_WEIGHT = 3
 UNIGRAM_TOKENS = 150_000
 TRANSCRIPT_WEIGHT = 3
-DRAWN = 60_000  # sentences drawn from open-gram
+DRAWN = 45_000  # sentences drawn from open-gram
 #: n-grams seen no more often than this are left out, so that a model keeps below 25 MB
 PRUNE = {"cmn": (0, 1, 2), "yue": (0, 0, 1)}
 
@@ -147,6 +153,7 @@ def lm_sentences(
     for phrase in domain_phrases(queues, language):
         for _ in range(DOMAIN_WEIGHT):
             out += [segment.cut(c % phrase) for c in rng.sample(CARRIERS[language], 6)]
+    out += [segment.cut(p) for p in off_topic_phrases(queues, language)]
     for clip in corpus.of(language, "sentence", "phrase"):
         out += TRANSCRIPT_WEIGHT * [segment.cut(c) for c in split_clauses(clip.label)]
     general = sentences(text_folder, language)

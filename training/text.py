@@ -6,11 +6,19 @@ import re
 from pathlib import Path
 
 import jieba
-import yaml
 
+from ivr.intent.background import BACKGROUND
+from ivr.language import Language
+from ivr.queues.catalogue import load_catalogue
 from training.pronunciation import HAN, simplified
 
-__all__ = ["domain_phrases", "mandarin_words", "sentences", "split_clauses"]
+__all__ = [
+    "domain_phrases",
+    "mandarin_words",
+    "off_topic_phrases",
+    "sentences",
+    "split_clauses",
+]
 
 
 def split_clauses(text: str) -> list[str]:
@@ -19,22 +27,18 @@ def split_clauses(text: str) -> list[str]:
 
 
 def domain_phrases(queues: Path, language: str) -> list[str]:
-    """Every phrase of ``queues.yaml`` in a language: queues, emergencies, person words."""
-    found: list[str] = []
+    """Every phrase of the catalogue in a language: queues, emergencies, person words."""
+    if not queues.exists():
+        return []
+    catalogue = load_catalogue(queues)
+    owners = (*catalogue.queues, *catalogue.emergencies, catalogue.person)
+    return [run for owner in owners for p in owner.phrases[language] for run in split_clauses(p)]
 
-    def walk(node: object, under: bool) -> None:
-        if isinstance(node, dict):
-            for key, value in node.items():
-                walk(value, under or key == language)
-        elif isinstance(node, list):
-            for value in node:
-                walk(value, under)
-        elif isinstance(node, str) and under:
-            found.extend(split_clauses(node))
 
-    if queues.exists():
-        walk(yaml.safe_load(queues.read_text(encoding="utf-8")), False)
-    return found
+def off_topic_phrases(queues: Path, language: str) -> list[str]:
+    """What callers say that no queue answers."""
+    listed = load_catalogue(queues).off_topic[language] if queues.exists() else ()
+    return [run for p in (*BACKGROUND[Language(language)], *listed) for run in split_clauses(p)]
 
 
 def mandarin_words(least: int = 600) -> dict[str, int]:

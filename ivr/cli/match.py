@@ -46,7 +46,7 @@ def command(
         ivr match --language cmn --json < transcripts.txt
     """
     catalogue = load_catalogue(queues or load_settings(config).queues)
-    matcher = Matcher(catalogue)
+    matcher = Matcher(catalogue, languages=[Language(language)])
     matches = (matcher.match(line, Language(language)) for line in text or _lines())
     if as_json:
         for match in matches:

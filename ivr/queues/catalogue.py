@@ -32,8 +32,10 @@ from pydantic_core import PydanticCustomError
 
 from ivr.language import Language
 from ivr.queues.hours import OpeningHours, parse_hours
+from ivr.queues.phrases import OFF_TOPIC, read_phrases
 from ivr.yamlsource import (
     Fault,
+    FaultsError,
     YamlPath,
     YamlSource,
     did_you_mean,
@@ -233,6 +235,9 @@ class Catalogue(_Model):
     timezone: Annotated[str, AfterValidator(_check_zone)] = _DEFAULT_ZONE
     thresholds: Thresholds = Thresholds()
     person: PersonWords = Field(examples=["person:"])
+    #: More phrases, one file a queue, in this folder beside the file; see ivr.queues.phrases.
+    phrase_folder: str | None = Field(default=None, examples=["phrase_folder: phrases"])
+    off_topic: Phrases = Phrases(cmn=(), yue=())  # what no queue answers
     emergencies: tuple[Emergency, ...] = ()
     queues: tuple[Queue, ...] = Field(examples=["queues:"])
 
@@ -285,11 +290,49 @@ def _warnings(catalogue: Catalogue) -> Iterator[str]:
 def load_catalogue(path: Path | str) -> Catalogue:
     """The catalogue in the file at ``path``.
 
+    Phrases of its ``phrase_folder`` are among those of the queues.
+
     Raises:
         ConfigError: every fault of the file, one a line:
             ``file:line:column: what is wrong; how to mend it``.
     """
-    return _catalogue(read_yaml(path))
+    catalogue = _catalogue(read_yaml(path))
+    if catalogue.phrase_folder is None:
+        return catalogue
+    return _with_folder(catalogue, Path(path).parent / catalogue.phrase_folder, str(path))
+
+
+def _with_folder(catalogue: Catalogue, folder: Path, name: str) -> Catalogue:
+    owner = {
+        _words(phrase): (queue.id, name)
+        for queue in catalogue.queues
+        for phrases in queue.phrases.values()
+        for phrase in phrases
+    }
+    files = dict(read_phrases(folder, (*catalogue.queue_ids, OFF_TOPIC), most=MAX_PHRASE))
+    for queue, file in files.items():
+        faults = []
+        for line in file.lines:
+            known, where = owner.setdefault(
+                _words(line.text), (queue, f"{file.name}:{line.place.line}")
+            )
+            if known != queue:
+                what = f"the phrase {line.text!r} leads to {queue} and to {known} ({where})"
+                faults.append(Fault(line.place, what, "delete it in one of the two places"))
+        if faults:
+            raise FaultsError(file.name, faults)
+
+    def more(phrases: Phrases, owner: str) -> Phrases:
+        if owner not in files:
+            return phrases
+        joined = {k: dict.fromkeys((*phrases[k], *files[owner].of(k))) for k in Language}
+        return Phrases(**{k.value: tuple(v) for k, v in joined.items()})
+
+    queues = tuple(
+        q.model_copy(update={"phrases": more(q.phrases, q.id)}) for q in catalogue.queues
+    )
+    off_topic = more(catalogue.off_topic, OFF_TOPIC)
+    return catalogue.model_copy(update={"queues": queues, "off_topic": off_topic})
 
 
 def parse_catalogue(text: str, name: str = "queues.yaml") -> Catalogue:

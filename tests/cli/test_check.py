@@ -78,7 +78,7 @@ def test_json_of_a_broken_file(broken: Path):
 
 
 def test_few_phrases_are_a_warning(tmp_path: Path):
-    text = QUEUES.read_text(encoding="utf-8")
+    text = QUEUES.read_text(encoding="utf-8").replace("phrase_folder: phrases\n", "")
     head, tail = (
         text[: text.index("  - id: enterprise_services")],
         text[text.index("  - id: enter") :],

@@ -1,0 +1,94 @@
+"""The model card: ``README.md`` of a model directory, written from its ``model.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+__all__ = ["write_readme"]
+
+NAMES = {"cmn": "Mandarin", "yue": "Cantonese"}
+
+SETS = {
+    "development": "sentences of people who are in no training data, through mu-law",
+    "tuning": "sentences of speakers held out of training, on which the decoder's weights were set",
+    "fixtures": "the synthetic calls of `audio_fixtures/`: other espeak-ng voices, telephone band, noise of 10 to 30 dB",
+}
+MEASURES = {
+    "base_syllable_error": "base-syllable error",
+    "toned_syllable_error": "toned-syllable error",
+    "character_error": "character error",
+    "language_accuracy": "language right",
+    "early_language_accuracy": "after 1.5 s of speech",
+    "real_time_factor": "real-time factor",
+}
+
+SOURCES = {
+    "cmn": """\
+Speech: audio-cmn by Hugo Lopez, Yue Tan and Chen Wang (CC BY-SA); mp3-chinese-pinyin-sound by davinfifield (Unlicense);
+AISHELL-1 sample speakers S0150 and S0252 (Apache-2.0); Common Voice zh-CN and zh-TW (CC0). The shared layers also heard the
+Cantonese sources of models/yue. Synthetic speech by espeak-ng.
+
+Text: word counts of jieba (MIT); open-gram (CC BY-SA 3.0), from which sentences were drawn; transcripts of the speech above;
+pronunciations of pypinyin (MIT).""",
+    "yue": """\
+Speech: 粵音資料集叢 jyut.net (CC BY-SA 4.0); jyutping.org with recordings credited to words.hk 粵典 (MIT); HamBaangLaang
+storybooks, its readers and the stories' authors (CC BY 3.0/4.0); Common Voice zh-HK (CC0); SpiCE corpus,
+doi:10.5683/SP2/MJOXP3 (CC BY 4.0). The shared layers also heard the Mandarin sources of models/cmn. Synthetic speech by
+espeak-ng.
+
+Text: rime-cantonese (CC BY 4.0), HKCanCor (CC BY), Common Voice sentences (MPL-2.0), transcripts of the speech above.""",
+}
+
+TEMPLATE = """\
+# {name}: a small {tongue} model in Vosk's format
+
+A factored TDNN of {parameters:.1f} M parameters for telephone speech (8 kHz), trained from scratch by `training/`: frames
+labelled by forced alignment first, then lattice-free MMI; {updates:.0f} updates in {minutes:.0f} minutes on two processor cores. It
+emits {units} units (initials and toned finals); both languages share all layers but the last.
+
+Measured by `python -m training.evaluate`:
+
+{table}
+
+{sets}
+
+A larger model can stand in its place by one line of `config/kapok.yaml`.
+
+## Sources
+
+{sources}
+
+## Licence
+
+CC BY-SA 4.0 (LICENSE), © the Kapok developers, with attribution to the sources above, whose recordings were cut, changed in
+speed and level, and passed through simulated telephone lines.
+"""
+
+
+def _value(measure: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if measure == "real_time_factor" else f"{100 * value:.1f} %"
+
+
+def write_readme(folder: Path) -> None:
+    """Write ``README.md`` beside ``model.json``, figures and all."""
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    measured = {k: v for k, v in card["accuracy"].items() if k in SETS}
+    rows = [["test set", "utterances", *MEASURES.values()], ["---"] * (len(MEASURES) + 2)]
+    for name, found in measured.items():
+        values = [_value(m, found.get(m)) for m in MEASURES]
+        rows.append([name, f"{found['utterances']:g}", *values])
+    text = TEMPLATE.format(
+        name=card["name"],
+        tongue=NAMES[card["language"]],
+        parameters=card["parameters"] / 1e6,
+        updates=card["trained"]["updates"],
+        minutes=card["trained"]["minutes"],
+        units=card["units"],
+        table="\n".join(f"| {' | '.join(row)} |" for row in rows),
+        sets="\n".join(f"- {name}: {SETS[name]}" for name in measured),
+        sources=SOURCES[card["language"]],
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")

@@ -1,0 +1,71 @@
+"""Weights of the decoder on the speakers held out of training: n-gram, word cost, prior.
+
+    python -m training.tune --languages yue --lm-scale 0.8 1.0 1.2 --prior-scale 0.6 0.8
+
+Prints a table, best first; the chosen values stand in ``training/export.py`` (``LM_SCALE``,
+``WORD_COST``) and ``training/network.py`` (``PRIOR_SCALE``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from training import lm, network
+from training.corpus import Corpus
+from training.evaluate import evaluate
+from training.export import LM_SCALE, WORD_COST, export, load_network
+from training.kaldi import write_model
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--data", type=Path, default=Path("../shared/data"))
+    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
+    p.add_argument("--work", type=Path, default=Path("work"))
+    p.add_argument("--languages", nargs="+", default=["cmn", "yue"])
+    p.add_argument("--lm-scale", type=float, nargs="+")
+    p.add_argument("--word-cost", type=float, nargs="+")
+    p.add_argument("--prior-scale", type=float, nargs="+", default=[network.PRIOR_SCALE])
+    a = p.parse_args()
+    net, _ = load_network(a.work / "net.pt")
+    corpus = Corpus.cached(a.data / "speech", a.work / "corpus.pickle")
+    for language in a.languages:
+        clips = [c for c in corpus.tuning if c.language == language]
+        arpa = a.work / f"{language}.tuned.arpa"
+        readings = lm.build(language, corpus, a.data / "text", a.queues, arpa)
+        rows: list[tuple[float, list[str]]] = []
+        scales = a.lm_scale or [LM_SCALE[language]]
+        costs = a.word_cost or [WORD_COST[language]]
+        with tempfile.TemporaryDirectory() as folder:
+            for scale, cost in itertools.product(scales, costs):
+                at = Path(folder)
+                export(net, language, at, readings, arpa, lm_scale=scale, word_cost=cost)
+                for prior in a.prior_scale:
+                    network.PRIOR_SCALE = prior
+                    write_model(net, language, at / "am" / "final.mdl")
+                    found = evaluate(at, clips)["all"]
+                    keys = ("base_syllable_error", "toned_syllable_error", "character_error")
+                    rates = [f"{100 * found[k]:.1f}" for k in keys]
+                    speed = f"{found['real_time_factor']:.4f}"
+                    cells = [f"{scale:g}", f"{cost:g}", f"{prior:g}", *rates, speed]
+                    rows.append((found["toned_syllable_error"], cells))
+                    print(language, *cells, flush=True)
+        table = Table(
+            "LM scale", "word cost", "prior scale", "base %", "toned %", "character %", "RTF"
+        )
+        for _, cells in sorted(rows):
+            table.add_row(*cells)
+        Console().print(f"{language}, {len(clips)} utterances of held-out speakers", table)
+
+
+if __name__ == "__main__":
+    main()
