@@ -110,6 +110,8 @@ class ServerSettings(_Model):
     )
     idle_timeout_s: Seconds = Field(default=30.0, examples=["idle_timeout_s: 30"])
     max_call_s: Seconds = Field(default=900.0, examples=["max_call_s: 900"])
+    #: How often queues.yaml is looked at for a change, seconds.
+    reload_s: Seconds = Field(default=1.0, examples=["reload_s: 1"])
     #: Audio waiting for recognition, seconds: reading stops at the first, goes on at the second.
     high_water_s: Seconds = Field(default=4.0, examples=["high_water_s: 4.0"])
     low_water_s: Seconds = Field(default=1.0, examples=["low_water_s: 1.0"])

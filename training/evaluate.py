@@ -196,6 +196,7 @@ def main() -> None:
     p.add_argument("--show", type=int, default=0, help="print about this many transcripts")
     p.add_argument("--no-language", action="store_true", help="leave the language decision out")
     p.add_argument("--write-card", action="store_true", help="put the figures into model.json")
+    p.add_argument("--json", action="store_true", help="one JSON object a set and language")
     a = p.parse_args()
     table = Table("set", "language", "source", *COLUMNS.values(), title=f"Models in {a.models}")
     for name in a.sets:
@@ -211,6 +212,8 @@ def main() -> None:
             if right:
                 rates["all"]["language_accuracy"] = right[language]
                 rates["all"]["early_language_accuracy"] = soon[language]
+            if a.json:
+                print(json.dumps({"set": name, "language": language, **rates["all"]}), flush=True)
             for source, row in rates.items():
                 if source == "all" or len(rates) > 2:  # a single source is all there is
                     cells = [_cell(column, row.get(column)) for column in COLUMNS]
@@ -218,7 +221,8 @@ def main() -> None:
             if a.write_card:
                 write_card(a.models / language / "model.json", name, rates)
                 write_readme(a.models / language)
-    Console(width=150).print(table)
+    if not a.json:
+        Console(width=150).print(table)
 
 
 def _clips(name: str, a: argparse.Namespace) -> list[Clip]:

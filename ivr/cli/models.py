@@ -1,4 +1,4 @@
-"""``ivr models``: which speech models are installed, and how good they are."""
+"""``ivr models``: the speech models installed and how good they are; ``get`` fetches others."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ivr.asr.download import KnownModel, find_known, install, known_models
 from ivr.asr.models import InstalledModel, installed_models
+from ivr.cli.progress import progress
 from ivr.settings import load_settings
 
 __all__ = ["command"]
 
 
-@click.command("models")
+@click.group("models", invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
-def command(as_json: bool, config: Path | None) -> None:
+@click.pass_context
+def command(ctx: click.Context, as_json: bool, config: Path | None) -> None:
     """List the speech models in models/, and those that the settings name elsewhere.
 
     A star marks the models in use. Accuracy is what was measured on the test set named, as the
     model's own card (model.json) tells it; official models have no card.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     settings = load_settings(config)
     used = {language: chosen.model for language, chosen in settings.languages.items()}
     in_use = {path.resolve() for path in used.values()}
@@ -37,6 +42,50 @@ def command(as_json: bool, config: Path | None) -> None:
     for model in found:
         if model.problem:
             click.echo(f"warning: {model.problem}", err=True)
+
+
+@command.command("get")
+@click.argument("name", required=False)
+@click.option("--from", "url", help="Fetch from this address instead, for example a mirror.")
+@click.option("--sha256", help="What the archive's checksum must be.")
+@click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
+def get(name: str | None, url: str | None, sha256: str | None, config: Path | None) -> None:
+    """Fetch a larger model into models/; without NAME, list those that there are.
+
+    A download that broke off goes on where it ended when the same command is run again.
+    """
+    if name is None:
+        Console().print(_catalogue(known_models()))
+        return
+    model = find_known(name)
+    home = load_settings(config).home
+    total = float(model.bytes or 0)
+    with progress(f"fetching {model.name}", total) as advance:
+        path = install(model, home / "models", url=url, sha256=sha256, advance=advance)
+    shown = path.relative_to(home)
+    click.echo(f"{shown} is ready.")
+    if model.engine != "vosk":
+        click.echo(f"It is for the engine {model.engine}, which Kapok cannot run yet.")
+        return
+    click.echo("To use it, change one line of config/kapok.yaml:")
+    for language in model.languages:
+        click.echo(f"  {language}: {{ engine: {model.engine}, model: {shown} }}")
+
+
+def _catalogue(known: tuple[KnownModel, ...]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in ("model", "engine", "languages", "size", "licence", "published error"):
+        table.add_column(heading, no_wrap=heading == "model")
+    for model in known:
+        table.add_row(
+            model.name,
+            model.engine,
+            " ".join(model.languages),
+            f"{model.bytes / 1e6:.0f} MB" if model.bytes else "not stated",
+            model.licence or "not stated",
+            model.error or "not stated",
+        )
+    return table
 
 
 def _table(found: tuple[InstalledModel, ...], in_use: set[Path]) -> Table:

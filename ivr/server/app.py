@@ -31,6 +31,7 @@ from websockets.typing import Subprotocol
 
 from ivr.asr.pool import Lane, RecognitionPool
 from ivr.errors import ServerError
+from ivr.queues.reload import CatalogueWatch
 from ivr.server.conversation import Conversation, Services
 from ivr.server.inbox import Inbox
 from ivr.settings import Settings
@@ -87,6 +88,8 @@ class KapokServer:
         new_call_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
     ) -> None:
         self._services = services
+        self._watch = CatalogueWatch(settings.queues, services.catalogue)
+        self._watching: asyncio.Task[None] | None = None
         self._limits = settings.server
         self._workers = settings.recognition.threads
         self._host = host if host is not None else settings.server.host
@@ -141,7 +144,8 @@ class KapokServer:
                 "is another server running there? Choose another address by --host and --port"
             ) from error
         self._port = int(self._server.sockets[0].getsockname()[1])
-        _log.info("listening on %s", self.url)
+        self._watching = asyncio.create_task(self._keep_watching())
+        _log.info("listening on %s with queues %s", self.url, self._watch.version)
         return self
 
     async def __aexit__(
@@ -156,6 +160,9 @@ class KapokServer:
         """Refuse new calls, let those under way go on for at most ``drain_s``, then end them."""
         if self._server is None or self._pool is None:
             return
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         self._server.close(close_connections=False)
         if self._calls and drain_s > 0:
             _log.info("draining %d calls for at most %.0f s", self._calls, drain_s)
@@ -172,6 +179,31 @@ class KapokServer:
         await self._server.wait_closed()
         await self._pool.aclose()
         _log.info("stopped")
+
+    # --- the queues ----------------------------------------------------------------------
+
+    async def reload(self) -> None:
+        """Look once whether the queues were edited; new calls go by a good edit.
+
+        A bad one is logged with its places and mends, and changes nothing. Calls under way keep
+        the queues with which they began. Reading and indexing go on in a thread.
+        """
+        change = await asyncio.to_thread(self._watch.poll)
+        if change is None:
+            return
+        if change.catalogue is None:
+            _log.error("the edit of the queues is refused, the old ones serve:\n%s", change.error)
+            return
+        self._services = await asyncio.to_thread(self._services.with_catalogue, change.catalogue)
+        _log.info("new calls go by queues %s", change.version)
+
+    async def _keep_watching(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.reload_s)
+            try:
+                await self.reload()
+            except Exception:  # whatever it is, calls go on
+                _log.exception("looking for an edit of the queues failed")
 
     # --- a call --------------------------------------------------------------------------
 

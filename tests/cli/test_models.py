@@ -74,3 +74,17 @@ def test_json_lines(home: Path) -> None:
     assert models["spare"]["in_use"] is False
     assert "missing" in models["yue"]["problem"]
     assert models["yue"]["language"] == "yue"
+
+
+def test_the_catalogue_is_listed() -> None:
+    result = CliRunner(env={"COLUMNS": "250"}).invoke(command, ["get"])
+    assert result.exit_code == 0
+    row = next(r for r in result.stdout.splitlines() if r.startswith("vosk-model-small-cn-0.22"))
+    for text in ("vosk ", "cmn", "44 MB", "Apache-2.0", "THCHS"):
+        assert text in row
+
+
+def test_an_unknown_model_is_refused() -> None:
+    result = CliRunner().invoke(command, ["get", "vosk-model-small-cn"])
+    assert result.exit_code == 1
+    assert "there is no model 'vosk-model-small-cn'" in str(result.exception)
