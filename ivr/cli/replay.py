@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import click
 from rich.console import Console
 
+from ivr.cli.clock import at_option, moment, working_morning
 from ivr.cli.progress import progress
 from ivr.errors import ConfigError, IvrError
 from ivr.replay.client import Pace, Result, replay_in_process, replay_over_socket
@@ -43,6 +44,7 @@ class _Options:
     jobs: int
     as_json: bool
     labels: Labels | None
+    at: datetime | None
 
 
 @click.command("replay")
@@ -65,6 +67,7 @@ class _Options:
     type=click.FloatRange(0, 1),
     help="Exit with status 1 where fewer decisions are right (0 to 1); needs --expect.",
 )
+@at_option("without it Tuesday at 10:00, so that a replay does not depend on the hour")
 @click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
 def command(
     paths: tuple[Path, ...],
@@ -76,6 +79,7 @@ def command(
     expect: Path | None,
     junit: Path | None,
     min_accuracy: float | None,
+    at: datetime | None,
     config: Path | None,
 ) -> None:
     """Stream audio files, or folders of them, into the server and show what it decides.
@@ -86,6 +90,8 @@ def command(
     The exit status is 1 where a file could not be replayed, or accuracy is below --min-accuracy.
     """
     _check_usage(url, in_process, min_accuracy, expect)
+    if url and at:
+        raise click.UsageError("--at is for a server started here; give it to ivr serve instead")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     files = find_audio(list(paths))
     if not files:
@@ -98,6 +104,7 @@ def command(
         jobs=jobs,
         as_json=as_json,
         labels=load_labels(expect) if expect else None,
+        at=at,
     )
     settings = None if url else load_settings(config)
     outcomes = asyncio.run(_replay_all(options, settings))
@@ -172,10 +179,12 @@ async def _replayer(options: _Options, settings: Settings | None) -> AsyncIterat
         yield _over_socket(options.url or "", options.pace)
         return
     services = await asyncio.to_thread(Services.load, settings)
+    zone = services.catalogue.timezone
+    at = moment(options.at or working_morning(datetime.now(ZoneInfo(zone))), zone)
     if options.in_process:
-        yield _in_process(services, options.pace)
+        yield _in_process(services, options.pace, at)
         return
-    async with KapokServer(services, settings, host="127.0.0.1", port=0) as server:
+    async with KapokServer(services, settings, host="127.0.0.1", port=0, now=lambda: at) as server:
         yield _over_socket(server.url, options.pace)
 
 
@@ -186,11 +195,9 @@ def _over_socket(url: str, pace: Pace) -> Replay:
     return replay
 
 
-def _in_process(services: Services, pace: Pace) -> Replay:
-    zone = ZoneInfo(services.catalogue.timezone)
-
+def _in_process(services: Services, pace: Pace, at: datetime) -> Replay:
     async def replay(clip: Clip, end_s: float | None) -> Result:
-        conversation = Conversation(services, local_time=datetime.now(zone))
+        conversation = Conversation(services, local_time=at)
         return await replay_in_process(clip, conversation, pace=pace, end_s=end_s)
 
     return replay

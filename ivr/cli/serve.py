@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import click
 
+from ivr.cli.clock import at_option, moment
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
 from ivr.settings import Settings, load_settings
@@ -43,6 +45,7 @@ _LEVELS = ("debug", "info", "warning", "error")
     show_default=True,
     help="Seconds that calls under way may go on after SIGTERM or Ctrl-C.",
 )
+@at_option("for tests and demonstrations; without it by the real clock")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
 def command(
     config: Path | None,
@@ -50,6 +53,7 @@ def command(
     port: int | None,
     ready_file: Path | None,
     drain_s: float,
+    at: datetime | None,
     log_level: str,
 ) -> None:
     """Run the server: the Vosk WebSocket protocol, with queues and decisions.
@@ -64,7 +68,10 @@ def command(
     logging.getLogger("websockets").setLevel(logging.WARNING)
     settings = load_settings(config)
     services = Services.load(settings)
-    server = KapokServer(services, settings, host=host, port=port)
+    fixed = moment(at, services.catalogue.timezone) if at else None
+    server = KapokServer(
+        services, settings, host=host, port=port, now=(lambda: fixed) if fixed else None
+    )
     try:
         asyncio.run(_run(server, settings, ready_file=ready_file, drain_s=drain_s))
     finally:

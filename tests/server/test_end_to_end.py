@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -35,7 +37,11 @@ def services() -> Services:
 @pytest.fixture
 async def server(services: Services) -> AsyncIterator[KapokServer]:
     settings = load_settings(ROOT / "config" / "kapok.yaml")
-    async with KapokServer(services, settings, host="127.0.0.1", port=0) as running:
+    # A Tuesday morning: every queue is open.
+    morning = datetime(2026, 11, 24, 10, 0, tzinfo=ZoneInfo("Asia/Shanghai"))
+    async with KapokServer(
+        services, settings, host="127.0.0.1", port=0, now=lambda: morning
+    ) as running:
         yield running
 
 
