@@ -14,6 +14,7 @@ from rich.table import Table
 from ivr.errors import ConfigError
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue, load_catalogue
+from ivr.queues.lint import lints, read_vocabulary
 from ivr.settings import SETTINGS_FILE, Settings, load_settings
 from ivr.yamlsource import FaultsError
 
@@ -24,11 +25,14 @@ __all__ = ["command"]
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(path: Path | None, config: Path | None, as_json: bool) -> None:
+@click.option("--strict", is_flag=True, help="Exit with status 1 where there are warnings.")
+def command(path: Path | None, config: Path | None, as_json: bool, strict: bool) -> None:
     """Check PATH: a queues.yaml (without PATH, the one of the settings) or a kapok.yaml.
 
-    Every fault is printed in a line of its own, with line, column and how to mend it. The exit
-    status is 0 where the file can be used, even with warnings, and 1 where it cannot.
+    Every fault is printed in a line of its own, with line, column and how to mend it; so is every
+    warning: too few phrases, phrases of different queues that sound alike, phrases that the speech
+    models of the settings cannot write. The exit status is 0 where the file can be used, even with
+    warnings, and 1 where it cannot.
     """
     try:
         if path is not None and path.name == SETTINGS_FILE.name:
@@ -36,10 +40,23 @@ def command(path: Path | None, config: Path | None, as_json: bool) -> None:
             return
         if path is None:
             path = load_settings(config).queues
-        _report_catalogue(path, load_catalogue(path), as_json=as_json)
+        catalogue = load_catalogue(path)
+        warnings = [*catalogue.warnings(), *map(str, lints(path, vocabulary=_vocabulary(config)))]
+        _report_catalogue(path, catalogue, warnings, as_json=as_json)
+        if strict and warnings:
+            sys.exit(1)
     except ConfigError as error:
         _report_error(path or config, error, as_json=as_json)
         sys.exit(1)
+
+
+def _vocabulary(config: Path | None) -> dict[Language, frozenset[str]]:
+    """What the speech models of the settings can write, where they are installed."""
+    try:
+        chosen = load_settings(config).languages
+    except ConfigError:
+        return {}
+    return {k: read_vocabulary(v.model / "graph" / "words.txt") for k, v in chosen.items()}
 
 
 def _report_error(path: Path | None, error: ConfigError, *, as_json: bool) -> None:
@@ -66,9 +83,11 @@ def _errors(error: ConfigError) -> list[dict[str, Any]]:
     ]
 
 
-def _report_catalogue(path: Path, catalogue: Catalogue, *, as_json: bool) -> None:
+def _report_catalogue(
+    path: Path, catalogue: Catalogue, warnings: list[str], *, as_json: bool
+) -> None:
     if as_json:
-        _print_json(_catalogue_json(path, catalogue))
+        _print_json(_catalogue_json(path, catalogue, warnings))
         return
     Console().print(_table(catalogue))
     person = catalogue.person
@@ -76,7 +95,7 @@ def _report_catalogue(path: Path, catalogue: Catalogue, *, as_json: bool) -> Non
     for emergency in catalogue.emergencies:
         phrases = _counts(emergency.phrases)
         click.echo(f"emergency {emergency.number} {emergency.name.cmn}: {phrases} phrases")
-    _print_warnings(catalogue.warnings())
+    _print_warnings(warnings)
     click.echo(f"OK {path}")
 
 
@@ -101,7 +120,7 @@ def _table(catalogue: Catalogue) -> Table:
     return table
 
 
-def _catalogue_json(path: Path, catalogue: Catalogue) -> dict[str, Any]:
+def _catalogue_json(path: Path, catalogue: Catalogue, warnings: list[str]) -> dict[str, Any]:
     queues = [
         {
             "id": queue.id,
@@ -117,7 +136,7 @@ def _catalogue_json(path: Path, catalogue: Catalogue) -> dict[str, Any]:
         "file": str(path),
         "ok": True,
         "errors": [],
-        "warnings": list(catalogue.warnings()),
+        "warnings": warnings,
         "default_queue": catalogue.default_queue,
         "queues": queues,
         "emergencies": [emergency.number for emergency in catalogue.emergencies],
