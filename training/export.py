@@ -53,12 +53,21 @@ WORD_COST = {"cmn": 0.0, "yue": 0.0}
 LANGUAGE_NAMES = {"cmn": "Mandarin", "yue": "Cantonese"}
 
 
-def load_network(checkpoint: Path) -> tuple[Network, dict[str, float]]:
-    """The averaged network of a checkpoint, in evaluation mode, and what it was trained for."""
-    saved = torch.load(checkpoint, weights_only=False)
-    net = Network(saved["labels"])
-    net.load_state_dict(saved["average"])
-    return net.eval(), {"updates": saved["step"], "minutes": round(saved["spent"] / 60, 1)}
+def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
+    """The averaged network of a checkpoint, in evaluation mode, and what it was trained for.
+
+    Several checkpoints of one training are averaged weight by weight (Izmailov et al. 2018,
+    *Averaging weights leads to wider optima*); batch-norm statistics too.
+    """
+    saved = [torch.load(path, weights_only=False) for path in checkpoints]
+    net = Network(saved[-1]["labels"])
+    state = saved[-1]["average"]
+    for name, value in state.items():
+        if value.dtype.is_floating_point:
+            state[name] = torch.stack([s["average"][name] for s in saved]).mean(0)
+    net.load_state_dict(state)
+    last = max(saved, key=lambda s: float(s["step"]))
+    return net.eval(), {"updates": last["step"], "minutes": round(last["spent"] / 60, 1)}
 
 
 def export(
@@ -104,10 +113,11 @@ def main() -> None:
     p.add_argument("--work", type=Path, default=Path("work"))
     p.add_argument("--models", type=Path, default=Path("models"))
     p.add_argument("--languages", nargs="+", default=["cmn", "yue"])
+    p.add_argument("--checkpoints", type=Path, nargs="+", help="averaged; work/net.pt alone")
     p.add_argument("--lm-scale", type=float)
     p.add_argument("--word-cost", type=float)
     a = p.parse_args()
-    net, trained = load_network(a.work / "net.pt")
+    net, trained = load_network(*(a.checkpoints or [a.work / "net.pt"]))
     corpus = Corpus.cached(a.data / "speech", a.work / "corpus.pickle")
     for language in a.languages:
         folder = a.models / language

@@ -54,8 +54,8 @@ CARRIERS = {
 MOST_WORDS = 24_000
 DOMAIN_WEIGHT = 3
 UNIGRAM_TOKENS = 150_000
-TRANSCRIPT_WEIGHT = 3
-DRAWN = 45_000  # sentences drawn from open-gram
+TRANSCRIPT_WEIGHT = 2
+DRAWN = 30_000  # sentences drawn from open-gram
 #: n-grams seen no more often than this are left out, so that a model keeps below 25 MB
 PRUNE = {"cmn": (0, 1, 2), "yue": (0, 0, 1)}
 

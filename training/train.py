@@ -16,6 +16,7 @@ import copy
 import itertools
 import multiprocessing as mp
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -267,6 +268,7 @@ def main() -> None:
     p.add_argument("--makers", type=int, default=1, help="processes of the speech factory")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--keep-every", type=float, default=15, help="minutes; copies to average")
     p.add_argument("--save-every", type=float, default=240, help="seconds")
     a = p.parse_args()
     train(a)
@@ -302,6 +304,7 @@ def train(a: argparse.Namespace) -> None:
     torch.set_num_threads(a.threads)
     rng, told = np.random.default_rng(a.seed + step), Progress()
     begin, last_save = time.monotonic() - spent, time.monotonic()
+    kept = spent // (60 * a.keep_every)
     while True:
         spent = time.monotonic() - begin
         done = step / a.updates if a.updates else spent / (60 * a.minutes)
@@ -327,6 +330,9 @@ def train(a: argparse.Namespace) -> None:
             print(f"update {step} {100 * done:.0f} % {told.line()}", flush=True)
         if time.monotonic() - last_save > a.save_every:
             save(checkpoint, net, average, optimiser, step, time.monotonic() - begin)
+            if spent // (60 * a.keep_every) > kept:
+                kept = spent // (60 * a.keep_every)
+                shutil.copy(checkpoint, a.work / f"net.{spent / 60:.0f}.pt")
             last_save = time.monotonic()
             errors = tuning_error(average.net, sets, bigrams)
             print(f"  {spent / 60:.1f} min, held-out unit error {errors}", flush=True)

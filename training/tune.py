@@ -34,11 +34,12 @@ def main() -> None:
     p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
     p.add_argument("--work", type=Path, default=Path("work"))
     p.add_argument("--languages", nargs="+", default=["cmn", "yue"])
+    p.add_argument("--checkpoints", type=Path, nargs="+", help="averaged; work/net.pt alone")
     p.add_argument("--lm-scale", type=float, nargs="+")
     p.add_argument("--word-cost", type=float, nargs="+")
     p.add_argument("--prior-scale", type=float, nargs="+", default=[network.PRIOR_SCALE])
     a = p.parse_args()
-    net, _ = load_network(a.work / "net.pt")
+    net, _ = load_network(*(a.checkpoints or [a.work / "net.pt"]))
     corpus = Corpus.cached(a.data / "speech", a.work / "corpus.pickle")
     for language in a.languages:
         arpa = a.work / f"{language}.tuned.arpa"

@@ -66,8 +66,8 @@ def test_the_language_is_told(heard: dict[str, list[Utterance]]) -> None:
         bool(heard[row["file"]]) and heard[row["file"]][0].language == row["language"]
         for row in SAMPLE
     ]
-    # A floor under the first models (82 % of the fixtures); the aim is 97 %.
-    assert sum(right) >= 0.6 * len(right)
+    # A floor: 97 % of all fixtures are right, and these are 12 of them.
+    assert sum(right) >= 0.8 * len(right)
 
 
 @pytest.mark.parametrize("language", list(Language))
@@ -81,8 +81,8 @@ def test_most_syllables_are_heard(heard: dict[str, list[Utterance]], language: L
             )
             errors += Levenshtein.distance(said, _base(text, language))
             length += len(said)
-    # A floor under the first models (0.68 in Mandarin here); the aim is 0.2.
-    assert errors / length < 0.75
+    # A floor: 0.23 of all fixtures' syllables are wrong in Mandarin, 0.18 in Cantonese.
+    assert errors / length < 0.4
 
 
 def _base(text: str, language: Language) -> list[str]:

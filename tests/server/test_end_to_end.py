@@ -72,6 +72,7 @@ async def outcomes(server: KapokServer) -> list[Outcome]:
 async def test_fixtures_through_the_server(server: KapokServer) -> None:
     report = Report(await outcomes(server))
     told = "\n".join(report.lines())
+    # Floors a little below what `ivr replay audio_fixtures` measures on all: 97 and 89 %.
     assert report.wrongly_routed == [], told
     assert (report.language_accuracy.value or 0) >= 0.9, told
-    assert (report.of_kind(Kind.SPEECH).value or 0) >= 0.8, told
+    assert (report.of_kind(Kind.SPEECH).value or 0) >= 0.75, told
