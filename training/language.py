@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ivr.asr.engine import Recognition
-from ivr.asr.language_decision import FEATURES, LanguageDecider, Weights, features
+from ivr.asr.language_decision import FEATURES, LanguageDecider, Weights, features, score_per_s
 from ivr.asr.models import model_id
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.language import Language
@@ -30,6 +30,8 @@ __all__ = ["Sample", "fit", "main"]
 
 Sample = tuple[Language, str, dict[Language, Recognition]]
 RIDGE = 0.02
+#: What scores less than this share of all but one in 200 utterances of speech is noise.
+NOISE_SHARE, SPEECH_LOST = 0.75, 0.005
 SILENCE = np.zeros(int(0.6 * RATE_HZ), np.float32)
 
 
@@ -94,6 +96,12 @@ def fit(samples: list[Sample]) -> tuple[np.ndarray, float]:
     return w[:-1] / scale, float(w[-1])
 
 
+def least_score_per_s(samples: list[Sample]) -> float:
+    """Below this is noise: a share of what nearly all utterances of real people reach."""
+    real = [score_per_s(r) for _, kind, r in samples if kind == "real"]
+    return round(NOISE_SHARE * float(np.quantile(real, SPEECH_LOST)), 2)
+
+
 def accuracy(decider: LanguageDecider, samples: list[Sample]) -> dict[str, float]:
     """Share decided right, by language and kind."""
     right: dict[str, list[bool]] = {}
@@ -130,6 +138,7 @@ def main() -> None:
     decider = LanguageDecider(
         Weights(
             bias=round(bias, 4),
+            least_score_per_s=least_score_per_s(samples),
             weights={k: round(float(v), 4) for k, v in zip(FEATURES, weights, strict=True)},
             models={k: model_id(a.models / k) for k in Language},
         )

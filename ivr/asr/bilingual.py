@@ -11,7 +11,7 @@ its jobs one after the other (:class:`ivr.asr.pool.Lane`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ivr.asr.engine import Recogniser, Recognition
 from ivr.asr.language_decision import LanguageDecider, LanguageDecision
@@ -260,9 +260,12 @@ class BilingualRecogniser:
     def finish(self) -> Utterance:
         """Close the utterance, decide its language, and start the next one.
 
-        Where nothing was said the text is empty and the language is that of the call so far.
+        Where nothing was said, or noise alone was heard, the text is empty and the language is
+        that of the call so far.
         """
         recognitions = {language: self._channels[language].finish() for language in self._listening}
+        if self._decider.is_noise(recognitions):
+            recognitions = {k: replace(r, hypotheses=()) for k, r in recognitions.items()}
         decision = self._decide(recognitions)
         utterance = Utterance(
             language=decision.language,

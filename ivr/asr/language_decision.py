@@ -28,7 +28,14 @@ from ivr.asr.models import describe_fault
 from ivr.errors import ModelError
 from ivr.language import Language
 
-__all__ = ["FEATURES", "LanguageDecider", "LanguageDecision", "Weights", "features"]
+__all__ = [
+    "FEATURES",
+    "LanguageDecider",
+    "LanguageDecision",
+    "Weights",
+    "features",
+    "score_per_s",
+]
 
 #: The names of the features, in their order; every one is Cantonese minus Mandarin.
 FEATURES = (
@@ -102,6 +109,16 @@ def _measure(recognition: Recognition, only: frozenset[str]) -> _Measures:
     )
 
 
+def score_per_s(recognitions: Mapping[Language, Recognition]) -> float:
+    """Log-likelihood a second, natural log, of the language that fits best; 0 without audio."""
+    rates = (
+        r.score / r.duration_s
+        for r in recognitions.values()
+        if r.score is not None and r.duration_s > 0
+    )
+    return max(rates, default=0.0)
+
+
 def _clip(value: float, limit: float) -> float:
     return min(limit, max(-limit, value)) if math.isfinite(value) else 0.0
 
@@ -131,6 +148,8 @@ class Weights(pydantic.BaseModel):
     partial_syllable: float = 0.3
     partial_written: float = 0.8
     partial_margin: float = pydantic.Field(default=0.5, ge=0)
+    #: score a second below which what was heard is noise and no speech; None: all is speech
+    least_score_per_s: float | None = None
     #: language -> model (:func:`ivr.asr.models.model_id`) that the weights were fitted on; for
     #: other models they mean nothing. Empty: for any.
     models: dict[Language, str] = pydantic.Field(default_factory=dict)
@@ -187,6 +206,11 @@ class LanguageDecider:
         """Write the weights as JSON that :meth:`load` reads."""
         text = json.dumps(self.weights.model_dump(mode="json"), ensure_ascii=False, indent=2)
         path.write_text(text + "\n", encoding="utf-8")
+
+    def is_noise(self, recognitions: Mapping[Language, Recognition]) -> bool:
+        """Whether no language fits what was heard: words found in babble, a tune, a dog."""
+        least = self.weights.least_score_per_s
+        return least is not None and score_per_s(recognitions) < least
 
     def evidence(self, recognitions: Mapping[Language, Recognition]) -> float:
         """Log-odds of Cantonese from one utterance; 0 where neither language heard a word."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tone_model import CANTONESE_WORDS, MANDARIN_WORDS, RATE_HZ, say, tone
 
 from ivr.asr.bilingual import BilingualRecogniser, EndpointRules, Heard
-from ivr.asr.language_decision import LanguageDecider
+from ivr.asr.language_decision import LanguageDecider, Weights
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.errors import AudioError, ConfigError
 from ivr.language import Language
@@ -231,3 +231,14 @@ def test_any_audio_is_answered(
             call.finish()
     feed(call, CANTONESE)
     assert call.finish().text.endswith("社保")
+
+
+def test_noise_is_no_words(mandarin: VoskEngine, cantonese: VoskEngine) -> None:
+    recognisers = {engine.language: engine.recogniser() for engine in (mandarin, cantonese)}
+    deaf = LanguageDecider(Weights(least_score_per_s=1e6))
+    call = BilingualRecogniser(recognisers, deaf, rate_hz=RATE_HZ)
+    feed(call, MANDARIN)
+    utterance = call.finish()
+    assert utterance.text == ""
+    assert all(r.best is None for r in utterance.recognitions.values())
+    assert call.log_odds == 0.0

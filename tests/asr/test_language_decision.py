@@ -179,3 +179,19 @@ def test_bad_weights_say_what_and_how_to_mend(tmp_path: Path, content: str, mess
         LanguageDecider.load(path)
     assert str(path) in str(caught.value)
     assert "fit it again or delete it" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("least", "scores", "noise"),
+    [
+        (15.0, (20.0, 10.0), True),  # over two seconds: 10 and 5 a second
+        (15.0, (20.0, 40.0), False),  # one language that fits is enough
+        (None, (-90.0, -90.0), False),  # models of which nothing is known
+    ],
+)
+def test_what_no_language_fits_is_noise(
+    least: float | None, scores: tuple[float, float], noise: bool
+) -> None:
+    decider = LanguageDecider(Weights(least_score_per_s=least))
+    recognitions = {CMN: heard("好", score=scores[0]), YUE: heard("好", score=scores[1])}
+    assert decider.is_noise(recognitions) is noise
