@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("scipy", reason="needs the training extra: pip install -e .[training]")
+pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
 
 from training import line
 
