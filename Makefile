@@ -72,6 +72,7 @@ fixtures: $(STAMPS)/fixtures
 # Every stage resumes: corpus and alignments, training (work/net.pt), then export.
 models: $(STAMPS)/training
 	$(BIN)/python -m training.prepare --data $(DATA)
+	$(BIN)/python -m training.vocoder --data $(DATA)
 	$(BIN)/python -m training.train --data $(DATA) --minutes $(MINUTES)
 	$(BIN)/python -m training.export --data $(DATA)
 	$(BIN)/python -m training.language --data $(DATA)

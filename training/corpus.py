@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import tempfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +94,20 @@ class Corpus:
     def of(self, language: str, *kinds: str) -> list[Clip]:
         """The training recordings of a language and kind."""
         return [c for c in self.clips if c.language == language and c.kind in kinds]
+
+    def leave_out(self, speakers: Sequence[str]) -> None:
+        """Forget the training recordings of these speakers, faster copies too.
+
+        Raises:
+            ValueError: a speaker has none.
+        """
+        for name in speakers:
+            kept = [c for c in self.clips if c.speaker.split("@")[0] != name]
+            if len(kept) == len(self.clips):
+                raise ValueError(
+                    f"no recording is by {name!r}; see the column speaker of index.tsv"
+                )
+            self.clips = kept
 
 
 def _clip(row: dict[str, str], spoken: tuple[str, ...], audio: np.ndarray, tempo: float) -> Clip:

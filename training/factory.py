@@ -1,8 +1,9 @@
 """The speech factory: labelled utterances without end, each from a seed.
 
 Four kinds, in shares that a language's data allows: sentences of real people; words and syllables
-of real people spliced into new sentences; espeak-ng; and lines on which nobody speaks. Every one
-goes through :mod:`training.line`, and each keeps the place of every unit.
+of real people spliced into new sentences, by a vocoder (:mod:`training.vocoder`) or as they are;
+espeak-ng; and lines on which nobody speaks. Every one goes through :mod:`training.line`, and each
+keeps the place of every unit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ __all__ = ["SHARES", "Factory", "Speech", "Utterance", "frame_units"]
 
 #: share of real sentences, splices, espeak-ng and empty lines in training.
 SHARES = {"cmn": (0.61, 0.16, 0.21, 0.02), "yue": (0.44, 0.29, 0.25, 0.02)}
+#: share of the splices that come from the vocoder, where it has been run
+RESYNTHESIS = 0.65
 MOST_SECONDS = 14.0
 FRAME_S = 0.01 * STRIDE
 
@@ -99,11 +102,12 @@ class Factory:
     """Makes utterances of both languages; the same seed makes the same utterance."""
 
     def __init__(self, corpus: Corpus, text_folder: Path, queues: Path) -> None:
-        self.real, self.synthetic = {}, {}
+        self.real, self.synthetic, self.resynthesis = {}, {}, {}
         for language, kinds in (("cmn", ("sentence",)), ("yue", ("sentence", "phrase"))):
             clips = corpus.of(language, *kinds)
             self.real[language] = [c for c in clips if len(c.audio) < MOST_SECONDS * RATE_HZ]
             self.synthetic[language] = corpus.of(language, "espeak")
+            self.resynthesis[language] = corpus.of(language, "resynthesis")
         self.banks = {k: _banks(corpus, k) for k in ("cmn", "yue")}
         self.babble = np.concatenate(
             [c.audio for k in self.real for c in self.real[k][:: max(1, len(self.real[k]) // 40)]]
@@ -144,6 +148,9 @@ class Factory:
         return speech
 
     def _splice(self, language: str, rng: np.random.Generator) -> Speech:
+        made = self.resynthesis[language]
+        if made and rng.random() < RESYNTHESIS:
+            return Speech.of(made[rng.integers(len(made))])
         kind, bank = self.banks[language][rng.integers(len(self.banks[language]))]
         known = list(bank)
         if kind == "word":

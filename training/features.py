@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-__all__ = ["COEFFICIENTS", "HOP", "RATE_HZ", "WINDOW", "mfcc"]
+__all__ = ["COEFFICIENTS", "HOP", "RATE_HZ", "WINDOW", "dct", "mfcc"]
 
 RATE_HZ = 8000
 COEFFICIENTS = 40
@@ -50,7 +50,7 @@ def _filters() -> Floats:
 
 
 @functools.cache
-def _cosines() -> Floats:
+def dct() -> Floats:
     """Discrete cosine transform with Kaldi's scaling, times the cepstral lifter; (40 mel, 40)."""
     n, k = np.arange(COEFFICIENTS)[:, None] + 0.5, np.arange(COEFFICIENTS)[None, :]
     dct = np.sqrt(2.0 / COEFFICIENTS) * np.cos(np.pi / COEFFICIENTS * n * k)
@@ -81,4 +81,4 @@ def mfcc(samples: npt.ArrayLike) -> Floats:
     spectrum = scipy.fft.rfft(emphasised * _window(), _FFT, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
     mel = np.log(np.maximum(power[:, : _FFT // 2] @ _filters(), np.finfo(np.float32).eps))
-    return np.asarray(mel @ _cosines(), np.float32)
+    return np.asarray(mel @ dct(), np.float32)

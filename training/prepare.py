@@ -33,7 +33,7 @@ TEXT_SHARES = (0.4, 0.4, 0.2)
 
 
 def load(work: Path) -> Corpus:
-    """The prepared corpus.
+    """The prepared corpus, with what :mod:`training.vocoder` has made of it, if it has.
 
     Raises:
         SystemExit: it has not been made yet.
@@ -42,7 +42,12 @@ def load(work: Path) -> Corpus:
     if not path.exists():
         raise SystemExit(f"{path} is missing: make it with python -m training.prepare")
     with open(path, "rb") as f:
-        return pickle.load(f)  # type: ignore[no-any-return]
+        corpus: Corpus = pickle.load(f)
+    made = work / "resynthesis.pickle"
+    if made.exists():
+        with open(made, "rb") as f:
+            corpus.clips += pickle.load(f)
+    return corpus
 
 
 def spoken_texts(language: str, corpus: Corpus, text_folder: Path, queues: Path) -> list[list[str]]:

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from training import network
+from training import augment, network
 from training.corpus import Corpus
 from training.factory import Factory, Utterance
 from training.features import mfcc
@@ -39,6 +39,7 @@ __all__ = ["Batch", "batches", "collate", "main"]
 LANGUAGES = ("cmn", "yue")
 FRAMES_PER_BATCH = 4800
 POOL_UTTERANCES = 160  # made at once, sorted by length and cut into batches
+POOLS_TO_HARD = 200  # until lines disturb as much as they ever do
 UPDATES_PER_POOL = 25  # about; where the factory goes on after a resume
 
 
@@ -91,7 +92,7 @@ def batches(
         made: list[list[Utterance]] = []
         for language in LANGUAGES:
             first = (seed * 1_000_003 + count) * POOL_UTTERANCES
-            hard = min(1.0, 0.1 + count / 200)
+            hard = min(1.0, 0.1 + count / POOLS_TO_HARD)
             pool = [
                 factory.utterance(language, (first + i) % 2**62, hard=hard)
                 for i in range(POOL_UTTERANCES)
@@ -127,16 +128,6 @@ def _produce(
     torch.set_num_threads(1)
     for batch in batches(factory, labels, seed, done_pools):
         queue.put(batch)
-
-
-def mask_time(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """SpecAugment along time: spans of up to 0.2 s replaced by their mean, in place."""
-    for row in x:
-        for _ in range(int(len(row) / 250) + 1):
-            n = int(rng.integers(0, 20))
-            at = int(rng.integers(0, max(1, len(row) - n)))
-            row[at : at + n] = row.mean(0)
-    return x
 
 
 def loss_of(
@@ -265,11 +256,18 @@ def main() -> None:
     p.add_argument("--entropy-share", type=float, default=0.4, help="of the time, without MMI")
     p.add_argument("--entropy-weight", type=float, default=0.3, help="beside MMI")
     p.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    p.add_argument("--dropout", type=float, default=0.05)
+    p.add_argument(
+        "--start-from", type=Path, metavar="NET", help="begin with the weights of a training"
+    )
     p.add_argument("--makers", type=int, default=1, help="processes of the speech factory")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--keep-every", type=float, default=15, help="minutes; copies to average")
     p.add_argument("--save-every", type=float, default=240, help="seconds")
+    p.add_argument(
+        "--without", nargs="*", default=[], metavar="SPEAKER", help="nothing of these is heard"
+    )
     a = p.parse_args()
     train(a)
 
@@ -279,8 +277,9 @@ def train(a: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)  # several times faster on a CPU
     torch.manual_seed(a.seed)
     corpus = load(a.work)
-    factory = Factory(corpus, a.data / "text", a.queues)
     labels = _labels(corpus)
+    corpus.leave_out(a.without)
+    factory = Factory(corpus, a.data / "text", a.queues)
     sets, bigrams = _tuning_sets(corpus, labels), _bigrams(corpus, factory, labels)
     net = network.Network(labels)
     net.mean, net.deviation, priors = _statistics(factory, labels)
@@ -297,9 +296,15 @@ def train(a: argparse.Namespace) -> None:
         step, spent = saved["step"], saved["spent"]
         average.updates = step
         print(f"resumed at update {step}, {spent / 60:.1f} minutes", flush=True)
+    elif a.start_from:
+        begun = torch.load(a.start_from, weights_only=False)["average"]
+        net.load_state_dict(begun)
+        average.net.load_state_dict(begun)
+        print(f"begins with {a.start_from}", flush=True)
     queue: mp.Queue[Batch] = mp.Queue(12)
+    learnt = POOLS_TO_HARD if a.start_from else 0
     for i in range(a.makers):
-        seed, pools = a.seed * 1000 + i, step // UPDATES_PER_POOL
+        seed, pools = a.seed * 1000 + i, step // UPDATES_PER_POOL + learnt
         mp.Process(target=_produce, args=(queue, factory, labels, seed, pools), daemon=True).start()
     torch.set_num_threads(a.threads)
     rng, told = np.random.default_rng(a.seed + step), Progress()
@@ -318,7 +323,9 @@ def train(a: argparse.Namespace) -> None:
         batch = queue.get()
         told.waited_s += time.monotonic() - waited
         bigram = bigrams[batch.language] if done > a.entropy_share else None
-        entropy, mmi = loss_of(net, batch, mask_time(batch.features, rng), 0.05, bigram=bigram)
+        x = augment.channel(batch.features, rng)
+        x = augment.mask_bands(augment.mask_time(x, rng), rng)
+        entropy, mmi = loss_of(net, batch, x, a.dropout, bigram=bigram)
         loss = entropy if bigram is None else mmi + a.entropy_weight * entropy
         optimiser.zero_grad()
         loss.backward()

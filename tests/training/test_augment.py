@@ -1,0 +1,47 @@
+"""Masks and channels on features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
+
+from training import augment
+from training.features import dct
+
+
+def _features(seed: int, frames: int = 120) -> torch.Tensor:
+    mel = np.random.default_rng(seed).standard_normal((3, frames, 40)).astype(np.float32)
+    return torch.from_numpy(mel @ dct())
+
+
+def _mel(x: torch.Tensor) -> np.ndarray:
+    return x.numpy() @ np.linalg.inv(dct().astype(np.float64))
+
+
+def test_a_masked_band_is_constant_and_the_others_are_untouched() -> None:
+    x = _features(1)
+    before = _mel(x)
+    after = _mel(augment.mask_bands(x.clone(), np.random.default_rng(3)))
+    constant = after.std(1) < 1e-3
+    assert constant.any()
+    assert (constant.sum(1) <= augment.WIDEST).all()
+    assert np.abs(after - before)[~np.repeat(constant[:, None], 120, 1)].max() < 1e-3
+
+
+def test_masked_frames_are_the_mean() -> None:
+    x = _features(2)
+    mean = x.mean(1)
+    masked = augment.mask_time(x.clone(), np.random.default_rng(5))
+    changed = (masked != x).any(2)
+    assert changed.any()
+    for row, where, at in zip(masked, changed, mean, strict=True):
+        assert torch.allclose(row[where], at.expand(int(where.sum()), -1), atol=1e-4)
+
+
+def test_a_channel_is_the_same_in_every_frame_and_differs_by_utterance() -> None:
+    x = _features(3)
+    shift = _mel(augment.channel(x, np.random.default_rng(7)) - x)
+    assert np.abs(shift - shift[:, :1]).max() < 1e-3
+    assert np.abs(shift[0] - shift[1]).max() > 0.1

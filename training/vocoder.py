@@ -1,0 +1,341 @@
+"""Continuous speech made from recorded syllables and words, by the WORLD vocoder.
+
+    python -m training.vocoder
+
+Leaves ``work/resynthesis.pickle``; a second run finds it and does nothing. Each recording is taken
+apart into pitch, spectral envelope and voicing (WORLD: Morise, Yokomori and Ozawa 2016, through
+``pyworld``) and put together anew as part of a sentence:
+
+*Durations* of initials and finals are drawn from those of the aligned sentences of real people;
+the last syllable before a pause is longer.
+
+*Pitch* is one continuous contour: each syllable's own shape within the speaker's range, narrowed as
+in connected speech, smoothed over the borders (so that a tone begins where the last one ended, Xu
+1997), on a falling line (declination). Mandarin tone sandhi: a third tone before another is spoken
+as a second, before any other tone only its first half.
+
+*Spectra* glide over the joins. Formants and pitch are moved together to another voice: man, woman
+or child.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing as mp
+import pickle
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyworld
+from scipy.ndimage import gaussian_filter1d
+
+from training.corpus import RATE_HZ, Clip, Corpus
+from training.pronunciation import LANGUAGES, parse, units
+
+__all__ = ["Durations", "Sound", "Voice", "analyse", "resynthesised", "sandhi", "say"]
+
+Doubles = npt.NDArray[np.float64]
+Bank = dict[tuple[str, ...], Clip]
+
+FRAME_S = 0.005
+F0_FLOOR_HZ, F0_CEILING_HZ = 70.0, 500.0
+UTTERANCES = 6000  # a language
+TONE_SMOOTHING_S = 0.025  # deviation of the window that joins the tones
+GLIDE_S = 0.015  # deviation of the window that joins the spectra
+LAST_SYLLABLE = 1.35  # how much longer it is
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A recording taken apart. F frames of 5 ms, B bins of the envelope."""
+
+    syllables: tuple[str, ...]
+    spans: npt.NDArray[np.float32]  # (units, 2) seconds
+    pitch: Doubles  # (F,) natural log of Hz, continued through what is not voiced
+    voiced: npt.NDArray[np.bool_]  # (F,)
+    envelope: npt.NDArray[np.float32]  # (F, B) natural log of power
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Who speaks."""
+
+    pitch_hz: float
+    formants: float  # factor of the formant frequencies
+    liveliness: float  # share of the recorded pitch range that is kept
+    pace: float  # factor of the durations
+    fall: float  # declination, natural log of Hz a second
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator, *, source_hz: float) -> Voice:
+        """A man, a woman or a child; formants go by about a third of the way of the pitch."""
+        low, high = ((85, 150), (165, 255), (230, 330))[rng.choice(3, p=(0.5, 0.42, 0.08))]
+        pitch = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        formants = (pitch / source_hz) ** rng.uniform(0.2, 0.35) * np.exp(rng.uniform(-0.05, 0.05))
+        return cls(
+            pitch_hz=pitch,
+            formants=float(np.clip(formants, 0.78, 1.25)),
+            liveliness=float(rng.uniform(0.5, 1.0)),
+            pace=float(np.exp(rng.uniform(-0.25, 0.25))),
+            fall=float(rng.uniform(0.02, 0.15)),
+        )
+
+
+class Durations:
+    """How long units last in the sentences of real people."""
+
+    def __init__(self, clips: Sequence[Clip], language: str) -> None:
+        found: dict[str, list[float]] = defaultdict(list)
+        for clip in clips:
+            assert clip.spans is not None, "an unprepared corpus: run python -m training.prepare"
+            names = units(list(clip.syllables), language)
+            for name, (begin, end) in zip(names, clip.spans, strict=True):
+                if 0.02 < end - begin < 0.6:
+                    found[name.rstrip("0123456789")].append(float(np.log(end - begin)))
+        everything = [x for xs in found.values() for x in xs] or [np.log(0.1)]
+        self._any = (float(np.mean(everything)), float(np.std(everything)))
+        self._of = {
+            k: (float(np.mean(x)), float(np.std(x))) for k, x in found.items() if len(x) > 9
+        }
+
+    def drawn(self, unit: str, rng: np.random.Generator) -> float:
+        """Seconds of one unit, within a deviation and a half of its mean."""
+        mean, deviation = self._of.get(unit.rstrip("0123456789"), self._any)
+        return float(np.exp(mean + deviation * np.clip(rng.standard_normal(), -1.5, 1.5)))
+
+
+def sandhi(syllables: Sequence[str], language: str) -> list[str]:
+    """The syllables as they are pronounced one after the other.
+
+    >>> sandhi(["ni3", "hao3"], "cmn")
+    ['ni2', 'hao3']
+    """
+    out = list(syllables)
+    if language == "cmn":
+        for i in range(len(out) - 1):
+            if out[i].endswith("3") and out[i + 1].endswith("3"):
+                out[i] = out[i][:-1] + "2"
+    return out
+
+
+def analyse(clip: Clip) -> Sound | None:
+    """Pitch, voicing and envelope of a recording; None where hardly anything is voiced."""
+    assert clip.spans is not None, "an unprepared corpus: run python -m training.prepare"
+    x = clip.audio.astype(np.float64)
+    x += np.random.default_rng(len(x)).standard_normal(len(x))
+    f0, at = pyworld.dio(x, RATE_HZ, F0_FLOOR_HZ, F0_CEILING_HZ, frame_period=1000 * FRAME_S)
+    f0 = pyworld.stonemask(x, f0, at, RATE_HZ)
+    voiced = f0 > 0
+    if voiced.sum() < 8:
+        return None
+    frames = np.arange(len(f0))
+    pitch = np.interp(frames, frames[voiced], np.log(f0[voiced]))
+    envelope = np.log(pyworld.cheaptrick(x, f0, at, RATE_HZ) + 1e-9).astype(np.float32)
+    return Sound(clip.syllables, clip.spans, pitch, voiced, envelope)
+
+
+def say(
+    sounds: Sequence[tuple[Sound, Sequence[str]]],
+    voice: Voice,
+    durations: Durations,
+    language: str,
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.int16], list[str], npt.NDArray[np.float32]]:
+    """One phrase from recordings with the syllables that each stands for.
+
+    Returns the samples, the syllables, and the span of every unit (units, 2) in seconds.
+    """
+    home = float(np.median(np.concatenate([s.pitch[s.voiced] for s, _ in sounds])))
+    pitch, voiced, envelope = list[Doubles](), list[npt.NDArray[np.bool_]](), []
+    spans, spoken, frames = list[tuple[float, float]](), list[str](), 0
+    for number, (sound, labels) in enumerate(sounds):
+        gain = rng.uniform(-0.7, 0.3)
+        for k, label in enumerate(labels):
+            last = number == len(sounds) - 1 and k == len(labels) - 1
+            half = language == "cmn" and label.endswith("3") and not last
+            for unit, source in _units_of(sound, k, label, language):
+                seconds = durations.drawn(unit, rng) * voice.pace * (LAST_SYLLABLE if last else 1)
+                n = max(6, round(seconds / FRAME_S))
+                where = _stretched(source, n, half and unit[-1:].isdigit())
+                nearest = np.clip(np.rint(where).astype(int), 0, len(sound.pitch) - 1)
+                pitch.append(np.interp(where, np.arange(len(sound.pitch)), sound.pitch) - home)
+                voiced.append(sound.voiced[nearest])
+                envelope.append(sound.envelope[nearest] + np.float32(gain))
+                spans.append((frames * FRAME_S, (frames + n) * FRAME_S))
+                frames += n
+            spoken.append(label)
+    contour = voice.liveliness * np.concatenate(pitch)
+    contour = gaussian_filter1d(contour, TONE_SMOOTHING_S / FRAME_S, mode="nearest")
+    contour += np.log(voice.pitch_hz) + voice.fall * (0.5 * frames - np.arange(frames)) * FRAME_S
+    f0 = np.where(np.concatenate(voiced), np.clip(np.exp(contour), 60, 480), 0.0)
+    power = _moved(_glided(np.concatenate(envelope), spans), voice.formants)
+    samples = pyworld.synthesize(
+        f0,
+        np.ascontiguousarray(np.exp(power), dtype=np.float64),
+        _aperiodicity(f0, power.shape[1]),
+        RATE_HZ,
+        frame_period=1000 * FRAME_S,
+    )
+    samples *= 9000 / max(1.0, float(np.abs(samples).max()))
+    return samples.astype(np.int16), spoken, np.array(spans, np.float32)
+
+
+def _units_of(
+    sound: Sound, k: int, label: str, language: str
+) -> list[tuple[str, tuple[float, float]]]:
+    """Units of ``label`` with the frames of the sound's syllable ``k`` that they take."""
+    at = sum(len(units([s], language)) for s in sound.syllables[:k])
+    has, wanted = len(units([sound.syllables[k]], language)), units([label], language)
+    rows = sound.spans[at : at + has] / FRAME_S
+    begin, end = float(rows[0, 0]), float(rows[-1, 1])
+    if len(wanted) == 1:
+        return [(wanted[0], (begin, end))]
+    middle = float(rows[0, 1]) if has == 2 else begin + 0.2 * (end - begin)
+    return [(wanted[0], (begin, middle)), (wanted[1], (middle, end))]
+
+
+def _stretched(source: tuple[float, float], frames: int, half: bool) -> Doubles:
+    """Source frames of ``frames`` new ones; only the first half of a half third tone."""
+    begin, end = source
+    if half:
+        end = begin + 0.6 * (end - begin)
+    return np.linspace(begin, max(begin + 1, end - 1), frames)
+
+
+def _glided(
+    envelope: npt.NDArray[np.float32], spans: Sequence[tuple[float, float]]
+) -> npt.NDArray[np.float32]:
+    """The envelope with its jumps between units smoothed, the rest left as it is."""
+    smooth = gaussian_filter1d(envelope, GLIDE_S / FRAME_S, axis=0, mode="nearest")
+    share = np.zeros(len(envelope), np.float32)
+    frame = np.arange(len(envelope))
+    for begin, _ in spans[1:]:
+        apart = np.abs(frame - begin / FRAME_S) * FRAME_S
+        share = np.maximum(share, np.clip(1 - apart / (2 * GLIDE_S), 0, 1))
+    return np.asarray(envelope * (1 - share[:, None]) + smooth * share[:, None], np.float32)
+
+
+def _moved(envelope: npt.NDArray[np.float32], factor: float) -> npt.NDArray[np.float32]:
+    """The envelope with all its frequencies ``factor`` times as high."""
+    bins = envelope.shape[1]
+    where = np.minimum(np.arange(bins) / factor, bins - 1.001)
+    low = where.astype(int)
+    share = (where - low).astype(np.float32)
+    return np.asarray(envelope[:, low] * (1 - share) + envelope[:, low + 1] * share, np.float32)
+
+
+def _aperiodicity(f0: Doubles, bins: int) -> Doubles:
+    """Noise in the excitation: little in voiced frames, more towards 4 kHz; all of the others.
+
+    WORLD's own estimate looks at bands that a telephone line has not.
+    """
+    ramp = 0.02 + 0.4 * np.linspace(0, 1, bins) ** 2
+    return np.where(f0[:, None] > 0, ramp[None, :], 1.0)
+
+
+class _Speaker:
+    """Recordings of one speaker, words and syllables, found by what is said."""
+
+    def __init__(self, clips: Sequence[Clip]) -> None:
+        self.bank: Bank = {}
+        for clip in clips:
+            self.bank.setdefault(clip.syllables, clip)
+        self.longest = max(map(len, self.bank))
+        self._sounds: dict[tuple[str, ...], Sound | None] = {}
+
+    def cut(self, spoken: Sequence[str]) -> list[tuple[tuple[str, ...], int]] | None:
+        """Recordings that make up the syllables, longest first, with where each begins."""
+        out, i = [], 0
+        while i < len(spoken):
+            for n in range(min(self.longest, len(spoken) - i), 0, -1):
+                if tuple(spoken[i : i + n]) in self.bank:
+                    out.append((tuple(spoken[i : i + n]), i))
+                    i += n
+                    break
+            else:
+                return None
+        return out
+
+    def sound(self, key: tuple[str, ...]) -> Sound | None:
+        """The recording taken apart, once."""
+        if key not in self._sounds:
+            self._sounds[key] = analyse(self.bank[key])
+        return self._sounds[key]
+
+
+def resynthesised(
+    language: str,
+    corpus: Corpus,
+    texts: Sequence[Sequence[str]],
+    count: int,
+    rng: np.random.Generator,
+) -> list[Clip]:
+    """``count`` utterances of the texts (toned syllables) in voices without end."""
+    by_speaker: dict[str, list[Clip]] = defaultdict(list)
+    for clip in corpus.of(language, "word", "syllable"):
+        if "@" not in clip.speaker:
+            by_speaker[clip.speaker].append(clip)
+    speakers = [_Speaker(clips) for clips in by_speaker.values() if len(clips) > 200]
+    durations = Durations(corpus.of(language, "sentence", "phrase"), language)
+    out: list[Clip] = []
+    for text in texts:
+        if len(out) >= count:
+            break
+        speaker = speakers[rng.integers(len(speakers))]
+        spoken = sandhi(text, language)
+        cut = speaker.cut(spoken) if text and all(parse(s, language) for s in text) else None
+        sounds = [(speaker.sound(key), text[i : i + len(key)]) for key, i in cut or []]
+        known = [(s, labels) for s, labels in sounds if s is not None]
+        if not known or len(known) < len(sounds):
+            continue
+        source_hz = float(np.exp(np.median(np.concatenate([s.pitch for s, _ in known]))))
+        voice = Voice.drawn(rng, source_hz=source_hz)
+        samples, labels, spans = say(known, voice, durations, language, rng)
+        name = f"world {voice.pitch_hz:.0f} Hz"
+        out.append(Clip(language, "resynthesis", "world", name, "", tuple(labels), samples, spans))
+    return out
+
+
+def _language(language: str, work: Path, data: Path, queues: Path, count: int) -> list[Clip]:
+    from training.factory import Factory
+    from training.prepare import load
+
+    began = time.monotonic()
+    corpus = load(work)
+    factory = Factory(corpus, data / "text", queues)
+    rng = np.random.default_rng([11, len(language), ord(language[0])])
+    texts = [factory.spoken_text(language, rng)[:14] for _ in range(2 * count)]
+    made = resynthesised(language, corpus, texts, count, rng)
+    hours = sum(len(c.audio) for c in made) / RATE_HZ / 3600
+    print(f"{language}: {len(made)} utterances, {hours:.1f} h, {time.monotonic() - began:.0f} s")
+    return made
+
+
+def main() -> None:
+    """Command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--data", type=Path, default=Path("../shared/data"))
+    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
+    p.add_argument("--work", type=Path, default=Path("work"))
+    p.add_argument("--count", type=int, default=UTTERANCES, help="utterances a language")
+    a = p.parse_args()
+    path = a.work / "resynthesis.pickle"
+    if path.exists():
+        print(f"{path} is there")
+        return
+    with mp.Pool(len(LANGUAGES)) as pool:
+        jobs = [(k, a.work, a.data, a.queues, a.count) for k in LANGUAGES]
+        made = pool.starmap(_language, jobs, chunksize=1)
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as f:
+        pickle.dump([clip for clips in made for clip in clips], f, protocol=5)
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    main()
