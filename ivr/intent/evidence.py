@@ -32,10 +32,10 @@ from rapidfuzz import fuzz, process
 
 from ivr.intent.lexicon import Finder, concepts, words
 from ivr.intent.normalise import normalise, strip_carriers
-from ivr.intent.sounds import character_syllables, fold, table
+from ivr.intent.sounds import character_syllables, fold_number, table
 from ivr.language import Language
 
-__all__ = ["Evidence", "Example", "PhraseIndex", "core"]
+__all__ = ["Evidence", "Example", "PhraseIndex", "core", "features"]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -85,31 +85,18 @@ def core(text: str) -> str:
     return strip_carriers(plain) or plain
 
 
-class _Private:
-    """Gives each word a character of its own, so that n-grams of words are slices of a string.
-
-    Characters of planes 15 and 16, which Unicode keeps for private use, one plane a purpose.
-    """
-
-    def __init__(self, first: int) -> None:
-        self._first = first
-        self._char: dict[str, str] = {}
-
-    def __getitem__(self, word: str) -> str:
-        # One step for threads: setdefault on a number taken twice would only merge two words.
-        return self._char.get(word) or self._char.setdefault(
-            word, chr(self._first + len(self._char) + 1)
-        )
-
-
-_TONELESS = _Private(0xF0000)
-_FOLD = _Private(0x100000)
+#: Where syllables live as single characters, so that n-grams of syllables are slices of a string:
+#: planes 15 and 16, which Unicode keeps for private use. The same in every process.
+_TONELESS_PLANE = 0xF0000
+_FOLDED_PLANE = 0x100000
 
 
 @functools.lru_cache(maxsize=16384)
 def _private(syllable: str, language: Language) -> tuple[str, str]:
     """The toneless and the folded syllable as one character each."""
-    return _TONELESS[syllable[:-1]], _FOLD[fold(syllable, language)]
+    base = table(language).code(syllable) // 7
+    folded = fold_number(syllable, language)
+    return chr(_TONELESS_PLANE + 1 + max(base, -1) + 1), chr(_FOLDED_PLANE + 1 + folded)
 
 
 @functools.cache
@@ -136,8 +123,12 @@ def _grams(units: str, edge: str, weights: tuple[float, ...]) -> list[tuple[floa
 
 
 @functools.lru_cache(maxsize=4096)
-def _features(text: str, language: Language) -> tuple[tuple[float, set[str]], ...]:
-    """Names of the features of a text, by family, each family with its weight."""
+def features(text: str, language: Language) -> tuple[tuple[float, set[str]], ...]:
+    """Names of the features of a core text, by family, each family with its weight in the kernel.
+
+    n-grams of characters, of toneless and of folded syllables; concepts by word and by sound. A
+    name is the same in every process: a trained classifier may keep it.
+    """
     read = zip(text, character_syllables(text, language), strict=True)
     sounds = [_private(s, language) if s else (char, char) for char, s in read]
     toneless = "".join([b for b, _ in sounds])
@@ -168,7 +159,7 @@ class PhraseIndex:
     # -- building ---------------------------------------------------------------------------------
 
     def _index_features(self) -> None:
-        rows = [_features(c, self.language) for c in self._cores]
+        rows = [features(c, self.language) for c in self._cores]
         count = Counter(name for row in rows for _, names in row for name in names)
         weight = {name: w for row in rows for w, names in row for name in names}
         self._feature = {name: i for i, name in enumerate(sorted(count))}
@@ -278,7 +269,7 @@ class PhraseIndex:
         known = self._feature
         ids: list[int] = []
         unknown = 0.0
-        for weight, names in _features(text, self.language):
+        for weight, names in features(text, self.language):
             found = [i for i in map(known.get, names) if i is not None]
             unknown += (len(names) - len(found)) * weight**2
             ids += found

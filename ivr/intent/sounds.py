@@ -37,6 +37,7 @@ __all__ = [
     "character_syllables",
     "distance",
     "fold",
+    "fold_number",
     "parse",
     "syllables",
     "table",
@@ -411,12 +412,28 @@ def fold(syllable: str, language: Language) -> str:
     True
     """
     s = parse(syllable, language)
-    if s is None:
-        return ""
-    final = s.final[:-1] if s.final.endswith("ng") and len(s.final) > 2 else s.final
+    return "" if s is None else _folded(s.initial, s.final, language)
+
+
+def _folded(initial: str, final: str, language: Language) -> str:
+    final = final[:-1] if final.endswith("ng") and len(final) > 2 else final
     if language is Language.CANTONESE:
         final = final.replace("aa", "a").replace("oe", "eo")
         final = final[:-1] + "t" if final.endswith("k") else final
     elif final == "ueng":
         final = "uen"
-    return _FOLD_INITIAL[language].get(s.initial, s.initial) + "-" + final
+    return _FOLD_INITIAL[language].get(initial, initial) + "-" + final
+
+
+@functools.cache
+def _fold_numbers(language: Language) -> dict[str, int]:
+    mandarin = language is Language.MANDARIN
+    initials = _CMN_INITIALS if mandarin else _YUE_INITIALS
+    finals = _CMN_FINALS.split() if mandarin else _YUE_FINALS
+    classes = sorted({_folded(i, f, language) for i in initials for f in finals})
+    return {name: number for number, name in enumerate(classes, 1)}
+
+
+def fold_number(syllable: str, language: Language) -> int:
+    """The number of the class that :func:`fold` names, from 1; 0 for none."""
+    return _fold_numbers(language).get(fold(syllable, language), 0)
