@@ -78,6 +78,7 @@ def _object(match: Match) -> dict[str, Any]:
         "confidence": match.confidence,
         "decision": match.decision.value,
         "candidates": [asdict(candidate) for candidate in match.candidates],
+        **({"needs": list(match.needs)} if match.needs else {}),
     }
 
 

@@ -3,17 +3,19 @@
     matcher = Matcher(load_catalogue("config/queues.yaml"))
     match = matcher.match("我想查吓社保", Language.CANTONESE)
 
-The order of judgement: an emergency, the wish for a person, then the queues. Evidence of every
-kind (:mod:`ivr.intent.evidence`) is weighed into one score a class; the classes are the queues,
-each emergency, and the background of what no queue answers. Confidences are their softmax, so a
-confidence is the probability that the class is right, and they add up to 1 together with the
-background's. The decision compares the best queue's with the catalogue's thresholds.
+The order of judgement: an emergency, the wish for a person, then the queues. What the caller
+takes back (不是查社保，是公积金) is left out; of several needs the first is confirmed and all are
+named. Evidence of every kind (:mod:`ivr.intent.evidence`) is weighed into one score a class; the
+classes are the queues, each emergency, and the background of what no queue answers. Confidences
+are their softmax, so a confidence is the probability that the class is right, and they add up to 1
+together with the background's. The decision compares the best queue's with the catalogue's
+thresholds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -21,6 +23,7 @@ import numpy.typing as npt
 
 from ivr.intent.background import BACKGROUND
 from ivr.intent.evidence import Evidence, Example, PhraseIndex, core
+from ivr.intent.needs import corrected, several
 from ivr.intent.normalise import normalise
 from ivr.intent.types import Candidate, Decision, Match
 from ivr.intent.urgent import PersonWish, asks_about
@@ -35,6 +38,7 @@ _EMERGENCY: Final = "emergency:"
 _OTHER_LANGUAGE = 0.8  # what a phrase of the other language counts
 _SHORTEST = 2  # characters that can be evidence
 _MOST_CANDIDATES = 5
+_MOST_NEEDS = 3
 _LEAST_CANDIDATE = 0.01  # confidence below which a queue is no candidate
 _EMERGENCY_SURE = 0.5
 _EMERGENCY_ALIGNED = 0.25  # enough where the phrase itself was said
@@ -108,11 +112,30 @@ class Matcher:
         heard = _merged(said)
         if not heard:
             return _no_match(best)
-        found = self._classes(heard, language)
-        return (
-            self._emergency(best, heard, found)
-            or self._wish_for_person(best, heard, language)
-            or self._queue(best, found)
+        urgent = self._emergency(best, heard, self._classes(heard, language))
+        if urgent is not None:
+            return urgent
+        meant = _merged([(corrected(text), weight) for text, weight in heard])
+        wish = self._wish_for_person(best, meant, language)
+        return wish or self._several(best, meant, language) or self._queue(best, meant, language)
+
+    def _several(
+        self, best: str, heard: list[tuple[str, float]], language: Language
+    ) -> Match | None:
+        """Several needs, each a queue of its own: the first is asked about, the others named."""
+        parts = several(heard[0][0])
+        found = [self._queue(part, [(part, 1.0)], language) for part in parts[:_MOST_NEEDS]]
+        sure = [m for m in found if m.decision in (Decision.ROUTE, Decision.CONFIRM)]
+        needs = tuple(dict.fromkeys(m.queue for m in sure if m.queue is not None))
+        if len(needs) < 2:
+            return None
+        first = sure[0]
+        return replace(
+            first,
+            text=best,
+            normalised=heard[0][0],
+            decision=Decision.CONFIRM,
+            needs=needs,
         )
 
     def design(
@@ -180,7 +203,8 @@ class Matcher:
             candidates=(),
         )
 
-    def _queue(self, best: str, found: _Classes) -> Match:
+    def _queue(self, best: str, heard: list[tuple[str, float]], language: Language) -> Match:
+        found = self._classes(heard, language)
         candidates = found.candidates()
         confidence = candidates[0].confidence if candidates else 0.0
         decision = Decision.ASK_AGAIN

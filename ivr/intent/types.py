@@ -39,3 +39,5 @@ class Match:
     confidence: float  # of the decision: 0 to 1
     candidates: tuple[Candidate, ...]  # best first
     emergency: str | None = None  # number to offer (110, 119, 120, 122) when decision is emergency
+    #: Queue ids in the order in which they were asked for, where that is more than one.
+    needs: tuple[str, ...] = ()
