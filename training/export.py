@@ -67,7 +67,9 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
             state[name] = torch.stack([s["average"][name] for s in saved]).mean(0)
     net.load_state_dict(state)
     last = max(saved, key=lambda s: float(s["step"]))
-    return net.eval(), {"updates": last["step"], "minutes": round(last["spent"] / 60, 1)}
+    updates, spent_s = last.get("before", (0, 0.0))
+    minutes = (spent_s + last["spent"]) / 60
+    return net.eval(), {"updates": updates + last["step"], "minutes": round(minutes, 1)}
 
 
 def export(

@@ -286,20 +286,21 @@ def train(a: argparse.Namespace) -> None:
     net.set_priors(priors)
     corpus.clips = []  # the factory holds what it needs
     optimiser = torch.optim.AdamW(net.parameters(), a.rate, weight_decay=1e-3, betas=(0.9, 0.98))
-    average, step, spent = Average(net), 0, 0.0
+    average, step, spent, before = Average(net), 0, 0.0, (0, 0.0)
     checkpoint = a.work / "net.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=False)
         net.load_state_dict(saved["net"])
         average.net.load_state_dict(saved["average"])
         optimiser.load_state_dict(saved["optimiser"])
-        step, spent = saved["step"], saved["spent"]
+        step, spent, before = saved["step"], saved["spent"], saved.get("before", before)
         average.updates = step
         print(f"resumed at update {step}, {spent / 60:.1f} minutes", flush=True)
     elif a.start_from:
-        begun = torch.load(a.start_from, weights_only=False)["average"]
-        net.load_state_dict(begun)
-        average.net.load_state_dict(begun)
+        begun = torch.load(a.start_from, weights_only=False)
+        net.load_state_dict(begun["average"])
+        average.net.load_state_dict(begun["average"])
+        before = (begun["step"], begun["spent"])
         print(f"begins with {a.start_from}", flush=True)
     queue: mp.Queue[Batch] = mp.Queue(12)
     learnt = POOLS_TO_HARD if a.start_from else 0
@@ -336,14 +337,14 @@ def train(a: argparse.Namespace) -> None:
         if step % 100 == 0:
             print(f"update {step} {100 * done:.0f} % {told.line()}", flush=True)
         if time.monotonic() - last_save > a.save_every:
-            save(checkpoint, net, average, optimiser, step, time.monotonic() - begin)
+            save(checkpoint, net, average, optimiser, step, time.monotonic() - begin, before)
             if spent // (60 * a.keep_every) > kept:
                 kept = spent // (60 * a.keep_every)
                 shutil.copy(checkpoint, a.work / f"net.{spent / 60:.0f}.pt")
             last_save = time.monotonic()
             errors = tuning_error(average.net, sets, bigrams)
             print(f"  {spent / 60:.1f} min, held-out unit error {errors}", flush=True)
-    save(checkpoint, net, average, optimiser, step, spent)
+    save(checkpoint, net, average, optimiser, step, spent, before)
     print("final held-out unit error", tuning_error(average.net, sets, bigrams), flush=True)
 
 
@@ -376,8 +377,9 @@ def save(
     optimiser: torch.optim.Optimizer,
     step: int,
     spent: float,
+    before: tuple[int, float],
 ) -> None:
-    """Write the checkpoint atomically."""
+    """Write the checkpoint atomically; ``before``: updates and seconds of the training it began from."""
     partial = path.with_suffix(".partial")
     torch.save(
         {
@@ -387,6 +389,7 @@ def save(
             "labels": net.labels,
             "step": step,
             "spent": spent,
+            "before": before,
         },
         partial,
     )
