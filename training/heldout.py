@@ -19,7 +19,6 @@ import numpy as np
 
 from training import lm
 from training.corpus import Clip, Corpus
-from training.export import export, load_network
 
 __all__ = ["closed", "main", "spoken_by"]
 
@@ -40,6 +39,8 @@ def spoken_by(corpus: Corpus, language: str, count: int) -> list[Clip]:
 
 def closed(clips: list[Clip], language: str, folder: Path, checkpoint: Path) -> None:
     """A model directory that knows what the clips say, and nothing else."""
+    from training.export import export, load_network
+
     net, _ = load_network(checkpoint)
     words: lm.Lexicon = {"-".join(c.syllables): [c.syllables] for c in clips}
     folder.mkdir(parents=True, exist_ok=True)
