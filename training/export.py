@@ -41,8 +41,8 @@ MODEL_CONF = """\
 --frame-subsampling-factor=3
 --endpoint.silence-phones=1
 --endpoint.rule1.min-trailing-silence=6.0
---endpoint.rule2.min-trailing-silence=0.5
---endpoint.rule3.min-trailing-silence=0.8
+--endpoint.rule2.min-trailing-silence=0.45
+--endpoint.rule3.min-trailing-silence=0.7
 --endpoint.rule4.min-trailing-silence=1.2
 --endpoint.rule5.min-utterance-length=20.0
 """

@@ -46,7 +46,19 @@ def closed(clips: list[Clip], language: str, folder: Path, checkpoint: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     arpa = folder / "closed.arpa"
     lm.estimate([[w] for w in words for _ in range(5)], words, arpa, order=2, prune=(0, 0))
+    one_word(arpa)
     export(net, language, folder, words, arpa, lm_scale=1.0, word_cost=0.0)
+
+
+def one_word(arpa: Path) -> None:
+    """Let no word follow another: a recording holds one. Rewrites the back-off weights."""
+    lines = arpa.read_text(encoding="utf-8").split("\n")
+    start, stop = lines.index("\\1-grams:") + 1, lines.index("\\2-grams:")
+    for n in range(start, stop):
+        parts = lines[n].split("\t")
+        if len(parts) == 3 and parts[1] not in ("<s>", "</s>", "<unk>"):
+            lines[n] = "\t".join((*parts[:2], "-99"))
+    arpa.write_text("\n".join(lines), encoding="utf-8")
 
 
 def _measure(clips: list[Clip], language: str, folder: Path) -> dict[str, float]:

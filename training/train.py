@@ -268,6 +268,9 @@ def main() -> None:
     p.add_argument(
         "--without", nargs="*", default=[], metavar="SPEAKER", help="nothing of these is heard"
     )
+    p.add_argument(
+        "--speakers", type=float, default=1.0, metavar="SHARE", help="of the sentences, to train on"
+    )
     a = p.parse_args()
     train(a)
 
@@ -279,6 +282,7 @@ def train(a: argparse.Namespace) -> None:
     corpus = load(a.work)
     labels = _labels(corpus)
     corpus.leave_out(a.without)
+    corpus.thin_out(a.speakers)
     factory = Factory(corpus, a.data / "text", a.queues)
     sets, bigrams = _tuning_sets(corpus, labels), _bigrams(corpus, factory, labels)
     net = network.Network(labels)

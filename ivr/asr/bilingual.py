@@ -78,6 +78,17 @@ class Utterance:
         """The best transcript in the language decided on; empty where nothing was said."""
         return self.recognition.text
 
+    def weighed(self) -> dict[Language, list[tuple[str, float]]]:
+        """Of each language, its hypotheses with their confidences, the best first."""
+        return {
+            language: [(h.text, h.confidence) for h in recognition.hypotheses]
+            for language, recognition in self.recognitions.items()
+        }
+
+    def spoken_in(self, language: Language, confidence: float) -> Utterance:
+        """The same utterance in the language that its meaning decided on."""
+        return replace(self, language=language, language_confidence=confidence)
+
 
 class _Channel:
     """One language: its recogniser, behind a resampler where the rates differ."""
@@ -278,6 +289,14 @@ class BilingualRecogniser:
             self._prior = self._decider.next_prior(decision)
         self._next_utterance(leading=decision.language)
         return utterance
+
+    def settle(self, language: Language, confidence: float) -> None:
+        """What was meant showed the language of the last utterance: start the next one from it.
+
+        ``confidence`` is the probability of ``language``, 0 to 1.
+        """
+        self._prior = self._decider.prior_of(language, confidence)
+        self._leading = language
 
     def _decide(self, recognitions: Mapping[Language, Recognition]) -> LanguageDecision:
         if self._kept is not None and self._kept in recognitions:

@@ -239,6 +239,12 @@ class LanguageDecider:
         """The prior of the utterance after ``decision``."""
         return _clip(self.weights.prior_share * decision.log_odds, self.weights.prior_cap)
 
+    def prior_of(self, language: Language, confidence: float) -> float:
+        """The prior after an utterance of known language; ``confidence`` is its probability."""
+        odds = math.log(max(confidence, 1e-6) / max(1 - confidence, 1e-6))
+        log_odds = odds if language is Language.CANTONESE else -odds
+        return _clip(self.weights.prior_share * log_odds, self.weights.prior_cap)
+
     def leading(
         self,
         partials: Mapping[Language, str],

@@ -15,6 +15,7 @@ from rich.markup import escape
 from ivr.asr.bilingual import BilingualRecogniser, Heard, Utterance
 from ivr.asr.factory import load_speech
 from ivr.errors import DeviceError
+from ivr.intent.languages import read
 from ivr.intent.matcher import Matcher
 from ivr.intent.types import Decision, Match
 from ivr.language import Language
@@ -75,8 +76,8 @@ def converse(
 
 def _finish(call: BilingualRecogniser, matcher: Matcher) -> tuple[Utterance, Match]:
     utterance = call.finish()
-    weighed = [(h.text, h.confidence) for h in utterance.recognition.hypotheses]
-    return utterance, matcher.match(weighed or "", utterance.language)
+    reading = read(matcher, utterance.weighed(), utterance.language, utterance.language_confidence)
+    return utterance.spoken_in(reading.language, reading.language_confidence), reading.match
 
 
 def _show(said: Iterable[Heard | tuple[Utterance, Match]], console: Console) -> None:

@@ -119,6 +119,12 @@ class Matcher:
         wish = self._wish_for_person(best, meant, language)
         return wish or self._several(best, meant, language) or self._queue(best, meant, language)
 
+    def decide(self, confidence: float) -> Decision:
+        """What the catalogue's thresholds make of the best queue's confidence, 0 to 1."""
+        if confidence >= self._thresholds.route:
+            return Decision.ROUTE
+        return Decision.CONFIRM if confidence >= self._thresholds.confirm else Decision.ASK_AGAIN
+
     def _several(
         self, best: str, heard: list[tuple[str, float]], language: Language
     ) -> Match | None:
@@ -207,15 +213,10 @@ class Matcher:
         found = self._classes(heard, language)
         candidates = found.candidates()
         confidence = candidates[0].confidence if candidates else 0.0
-        decision = Decision.ASK_AGAIN
-        if candidates and confidence >= self._thresholds.route:
-            decision = Decision.ROUTE
-        elif candidates and confidence >= self._thresholds.confirm:
-            decision = Decision.CONFIRM
         return Match(
             text=best,
             normalised=normalise(best),
-            decision=decision,
+            decision=self.decide(confidence),
             queue=candidates[0].queue if candidates else None,
             confidence=confidence,
             candidates=candidates,

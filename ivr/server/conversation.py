@@ -43,6 +43,7 @@ from ivr.call.events import (
 from ivr.call.session import CallSession, Limits
 from ivr.call.transitions import State
 from ivr.errors import IvrError
+from ivr.intent.languages import read
 from ivr.intent.matcher import Matcher
 from ivr.intent.types import Decision, Match
 from ivr.queues.catalogue import Catalogue, load_catalogue
@@ -232,11 +233,19 @@ class Conversation:
         if self._recogniser is None:
             return self._final_without_words(events)
         utterance = self._recogniser.finish()
-        hypotheses = utterance.recognition.hypotheses
-        found = self._services.matcher.match(
-            [(hypothesis.text, hypothesis.confidence) for hypothesis in hypotheses],
+        reading = read(
+            self._services.matcher,
+            utterance.weighed(),
             utterance.language,
+            utterance.language_confidence,
         )
+        if reading.language is not utterance.language:
+            self._recogniser.settle(reading.language, reading.language_confidence)
+        found, utterance = (
+            reading.match,
+            utterance.spoken_in(reading.language, reading.language_confidence),
+        )
+        hypotheses = utterance.recognition.hypotheses
         texts = tuple(hypothesis.text for hypothesis in hypotheses)
         now_s = self._protocol.received_s
         events += self._give(UtteranceMatched(now_s, found, utterance.language, texts))
