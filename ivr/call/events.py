@@ -169,6 +169,7 @@ class ConfirmationAsked:
 
     queue: str
     confidence: float
+    needs: tuple[str, ...] = ()  # other queues the caller asked for in the same sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,7 @@ class Routed:
     confidence: float
     confirmed: bool  # the caller said yes to it
     closed_queue: str | None = None  # the queue that was meant, where it is closed now
+    needs: tuple[str, ...] = ()  # what the caller needs besides: for the agent to see to next
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ PROMPTS: Mapping[str, Mapping[Language, str]] = MappingProxyType(
             _CMN: "请问您是要找{queue}吗？",
             _YUE: "请问你系唔系想揾{queue}？",
         },
+        "confirm_first": {
+            _CMN: "您说了不止一件事，一件一件来：先转{queue}，好吗？",
+            _YUE: "你讲咗唔止一样嘢，逐样嚟：先转去{queue}，好唔好？",
+        },
         "confirm_again": {
             _CMN: "要转到{queue}，请说“是”；不是的话，请直接说您要办的事情。",
             _YUE: "要转去{queue}，请讲“系”；唔系嘅话，请直接讲你想办乜嘢事。",

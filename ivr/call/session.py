@@ -135,6 +135,7 @@ class CallSession:
         self._queue: str | None = None  # asked about in confirming, decided in routing
         self._number: str | None = None  # offered, or routed to
         self._confidence = 0.0
+        self._needs: tuple[str, ...] = ()  # queues also asked for, not yet decided on
 
     @property
     def state(self) -> State:
@@ -298,6 +299,8 @@ class CallSession:
 
     def _request(self, match: Match) -> list[Event]:
         decision, queue = match.decision, match.queue
+        if decision in (Decision.ROUTE, Decision.CONFIRM):
+            self._needs = tuple(need for need in match.needs if need != queue)
         if decision is Decision.PERSON:
             return self._hand_off(Trigger.PERSON, HandOffReason.ASKED)
         if decision is Decision.EMERGENCY and match.emergency:
@@ -390,7 +393,7 @@ class CallSession:
         self._queue, self._number, self._confidence = target, None, confidence
         closed = queue if target != queue else None
         said = self._say("route_closed" if closed else "route", queue=target)
-        return [*said, Routed(target, confidence, confirmed, closed)]
+        return [*said, Routed(target, confidence, confirmed, closed, self._needs)]
 
     def _is_open(self, queue: str, at: datetime) -> bool:
         return self._catalogue.queue(queue).hours.is_open(at)
@@ -402,7 +405,8 @@ class CallSession:
                 return self._limit(Trigger.NO_MATCH_LIMIT)
         self._move(Trigger.REQUEST_LIKELY)
         self._queue, self._number, self._confidence = queue, None, confidence
-        return [*self._say("confirm", queue=queue), ConfirmationAsked(queue, confidence)]
+        said = self._say("confirm_first" if self._needs else "confirm", queue=queue)
+        return [*said, ConfirmationAsked(queue, confidence, self._needs)]
 
     def _offer(self, number: str) -> list[Event]:
         if not self._move(Trigger.EMERGENCY):
@@ -427,6 +431,9 @@ class CallSession:
             return self._limit(Trigger.NO_LIMIT)
         self._move(Trigger.NO)
         self._queue = self._number = None
+        if self._needs:
+            following, self._needs = self._needs[0], self._needs[1:]
+            return self._confirm(following, self._confidence)
         return self._ask_again()
 
     def _ask_again(self) -> list[Event]:

@@ -22,6 +22,8 @@ COMMANDS = {
     "replay": "Stream audio files into the server and show what it decides.",
     "transcribe": "Transcribe audio files.",
     "match": "Match text to a queue.",
+    "eval": "Measure the matcher on labelled text or recordings.",
+    "diff": "Show which calls an edit of the queues sends elsewhere.",
     "check": "Check config/queues.yaml.",
     "talk": "Talk to Kapok through the microphone.",
     "models": "List the installed speech models.",

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.errors import IvrError
-from ivr.intent import Decision, Match, Matcher
+from ivr.intent import Decision, Match, Matcher, slots
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue, load_catalogue
 from ivr.settings import load_settings
@@ -50,7 +51,7 @@ def command(
     matches = (matcher.match(line, Language(language)) for line in text or _lines())
     if as_json:
         for match in matches:
-            click.echo(json.dumps(_object(match), ensure_ascii=False))
+            click.echo(json.dumps(_object(match, Language(language)), ensure_ascii=False))
         return
     Console().print(_table(matches, catalogue, Language(language)))
 
@@ -71,13 +72,19 @@ def _lines() -> Iterator[str]:
             yield line
 
 
-def _object(match: Match) -> dict[str, Any]:
+def _object(match: Match, language: Language) -> dict[str, Any]:
+    found = slots.find(match.text, today=date.today(), language=language)
     return {
         "text": match.text,
         "queue": match.queue,
         "confidence": match.confidence,
         "decision": match.decision.value,
         "candidates": [asdict(candidate) for candidate in match.candidates],
+        **(
+            {"slots": [{"kind": s.kind, "value": s.value, "text": s.text} for s in found]}
+            if found
+            else {}
+        ),
         **({"needs": list(match.needs)} if match.needs else {}),
     }
 

@@ -45,6 +45,7 @@ from ivr.call.transitions import State
 from ivr.errors import IvrError
 from ivr.intent.languages import read
 from ivr.intent.matcher import Matcher
+from ivr.intent.slots import find, mask
 from ivr.intent.types import Decision, Match
 from ivr.queues.catalogue import Catalogue, load_catalogue
 from ivr.server.vosk_protocol import (
@@ -131,6 +132,7 @@ class Conversation:
         self._session = CallSession(
             matcher=services.matcher, catalogue=services.catalogue, limits=services.limits
         )
+        self._today = local_time.date()
         self._session.receive(CallStarted(0.0, local_time))
         self._failed = False
 
@@ -275,8 +277,21 @@ class Conversation:
                 {"queue": c.queue, "confidence": round(c.confidence, 4), "phrase": c.phrase}
                 for c in found.candidates
             ],
+            "needs": [
+                need
+                for event in events
+                if isinstance(event, Routed | ConfirmationAsked)
+                for need in event.needs
+            ],
+            "slots": self._slots(utterance),
             "call": self._call(events),
         }
+
+    def _slots(self, utterance: Utterance | None) -> list[dict[str, str]]:
+        if utterance is None:
+            return []
+        found = find(utterance.text, today=self._today, language=utterance.language)
+        return [{"kind": s.kind, "value": s.value, "text": s.text} for s in found]
 
     def _call(self, events: Iterable[Event]) -> dict[str, Any]:
         prompts = [event for event in events if isinstance(event, Prompt)]
@@ -299,7 +314,7 @@ class Conversation:
             added["queue"],
             added["confidence"],
         )
-        self._log.debug("transcript %s", utterance.text)
+        self._log.debug("transcript %s", mask(utterance.text))
 
     def _fail(self, reason: str, *, closes: bool) -> Reply:
         self._log.error("recognition failed: %s", reason)

@@ -595,3 +595,52 @@ def test_no_call_goes_round_for_ever(
         session.receive(UtteranceMatched(float(count), heard, CMN))
         undecided += session.state not in (State.ROUTING, State.HANDING_OFF)
     assert undecided <= 2 * (2 + 2) + 1
+
+
+# --- several needs in a sentence ---------------------------------------------------------
+
+
+def both_needs(session: CallSession) -> tuple[Event, ...]:
+    needs = Match(
+        text="我要查社保还有提取公积金",
+        normalised="我要查社保还有提取公积金",
+        decision=Decision.CONFIRM,
+        queue="social_security",
+        confidence=0.9,
+        candidates=(Candidate("social_security", 0.9, "我要查社保"),),
+        needs=("social_security", "housing_fund"),
+    )
+    session.receive(CallStarted(now_s=0.0, local_time=OPEN))
+    return session.receive(UtteranceMatched(5.0, needs, CMN))
+
+
+def test_several_needs_are_asked_about_one_at_a_time(
+    catalogue: Catalogue, matcher: Matcher
+) -> None:
+    session = CallSession(matcher=matcher, catalogue=catalogue)
+    prompt, asked = both_needs(session)
+    assert isinstance(prompt, Prompt)
+    assert prompt.id == "confirm_first"
+    assert asked == ConfirmationAsked("social_security", 0.9, ("housing_fund",))
+    events = session.receive(UtteranceMatched(9.0, unclear("好的"), CMN))
+    (routed,) = [event for event in events if isinstance(event, Routed)]
+    assert (routed.queue, routed.needs) == ("social_security", ("housing_fund",))
+
+
+def test_the_second_need_follows_the_denied_first(catalogue: Catalogue, matcher: Matcher) -> None:
+    session = CallSession(matcher=matcher, catalogue=catalogue)
+    both_needs(session)
+    events = session.receive(UtteranceMatched(9.0, unclear("不是"), CMN))
+    (asked,) = [event for event in events if isinstance(event, ConfirmationAsked)]
+    assert (asked.queue, asked.needs) == ("housing_fund", ())
+    assert session.state is State.CONFIRMING
+    events = session.receive(UtteranceMatched(13.0, unclear("是的"), CMN))
+    assert [e.queue for e in events if isinstance(e, Routed)] == ["housing_fund"]
+
+
+def test_a_new_request_forgets_the_old_needs(catalogue: Catalogue, matcher: Matcher) -> None:
+    session = CallSession(matcher=matcher, catalogue=catalogue)
+    both_needs(session)
+    events = session.receive(UtteranceMatched(9.0, match(Decision.ROUTE, "general"), CMN))
+    (routed,) = [event for event in events if isinstance(event, Routed)]
+    assert (routed.queue, routed.needs) == ("general", ())

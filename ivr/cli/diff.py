@@ -1,0 +1,135 @@
+"""``ivr diff``: what does an edit of the queues change?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ivr.cli._cases import load_cases
+from ivr.intent.cases import decided
+from ivr.intent.compare import Change, Comparison, compare
+from ivr.intent.matcher import Matcher
+from ivr.language import Language
+from ivr.queues.catalogue import load_catalogue
+
+__all__ = ["command"]
+
+_COLOURS = {"worse": "red", "better": "green", "unknown": "yellow", "same": "default"}
+
+
+@click.command("diff")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--calls", type=click.Path(path_type=Path), required=True,
+              help="Transcripts (.csv, .tsv, .jsonl, .txt) or recordings.")  # fmt: skip
+@click.option(
+    "--language",
+    type=click.Choice([code.value for code in Language]),
+    help="Of lines that name none.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--fail-on-worse", is_flag=True, help="Exit with status 1 where accuracy falls.")
+@click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
+def command(
+    old: Path,
+    new: Path,
+    calls: Path,
+    language: str | None,
+    as_json: bool,
+    fail_on_worse: bool,
+    config: Path | None,
+) -> None:
+    """Show which of the stored calls go elsewhere by NEW than by OLD, two queues.yaml.
+
+    Recordings are recognised once and matched twice. Where calls have labels (a column expected,
+    or a labels.csv), the accuracy before and after is shown too.
+
+    \b
+        ivr diff config/queues.yaml draft.yaml --calls calls.jsonl
+        ivr diff config/queues.yaml draft.yaml --calls audio_fixtures
+    """
+    before, after = load_catalogue(old), load_catalogue(new)
+    cases = load_cases(
+        calls, before, language=Language(language) if language else None, config=config
+    )
+    comparison = compare(Matcher(before), Matcher(after), cases)
+    if as_json:
+        click.echo(json.dumps(_object(comparison), ensure_ascii=False))
+    else:
+        _show(comparison, Console())
+    accuracy = comparison.accuracy()
+    if fail_on_worse and accuracy is not None and accuracy[1] < accuracy[0]:
+        sys.exit(1)
+
+
+def _object(comparison: Comparison) -> dict[str, Any]:
+    accuracy = comparison.accuracy()
+    return {
+        "calls": len(comparison.changes),
+        "moved": [_moved(change) for change in comparison.moved],
+        "shares": {name: list(pair) for name, pair in comparison.shares().items()},
+        "asked": list(comparison.questions()),
+        "accuracy": None if accuracy is None else [round(a, 4) for a in accuracy],
+        "p_value": None if accuracy is None else round(comparison.p_value(), 4),
+    }
+
+
+def _moved(change: Change) -> dict[str, Any]:
+    return {
+        "where": change.case.where,
+        "text": change.after.text,
+        "before": _outcome(change, after=False),
+        "after": _outcome(change, after=True),
+        "expected": change.case.expected,
+        "verdict": change.verdict,
+    }
+
+
+def _outcome(change: Change, *, after: bool) -> str:
+    match = change.after if after else change.before
+    return f"{decided(match)} ({match.decision.value} {match.confidence:.2f})"
+
+
+def _show(comparison: Comparison, console: Console) -> None:
+    moved = comparison.moved
+    total = len(comparison.changes)
+    if not moved:
+        console.print(f"All {total} calls go where they went before.")
+    else:
+        title = f"{len(moved)} of {total} calls go elsewhere"
+        table = Table("call", "before", "after", "expected", "", title=title)
+        for change in moved:
+            colour = _COLOURS[change.verdict]
+            table.add_row(
+                f"{change.after.text or '-'}\n[dim]{change.case.where}[/]",
+                _outcome(change, after=False),
+                _outcome(change, after=True),
+                change.case.expected or "",
+                f"[{colour}]{change.verdict}[/]",
+            )
+        console.print(table)
+        console.print(_shares(comparison))
+    asked_before, asked_after = comparison.questions()
+    console.print(f"Callers asked a question: {asked_before} before, {asked_after} after.")
+    accuracy = comparison.accuracy()
+    if accuracy is not None:
+        console.print(
+            f"Right: {accuracy[0]:.1%} before, {accuracy[1]:.1%} after, "
+            f"of {len(comparison.labelled)} with a label; "
+            f"by chance alone with probability {comparison.p_value():.2f} (McNemar)."
+        )
+
+
+def _shares(comparison: Comparison) -> Table:
+    table = Table("goes to", "before", "after", "change")
+    for name, (before, after) in comparison.shares().items():
+        table.add_row(
+            name, str(before), str(after), f"{after - before:+d}" if after != before else ""
+        )
+    return table

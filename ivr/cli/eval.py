@@ -1,0 +1,221 @@
+"""``ivr eval``: how well does the matcher do on labelled text or recordings?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ivr.cli._cases import load_cases
+from ivr.errors import ConfigError, IvrError
+from ivr.intent.cases import judge
+from ivr.intent.evaluate import (
+    Figures,
+    Outcome,
+    Share,
+    confusion,
+    measure,
+    reliability,
+    threshold,
+    worst,
+)
+from ivr.intent.matcher import Matcher
+from ivr.language import Language
+from ivr.queues.catalogue import load_catalogue
+from ivr.settings import load_settings
+
+__all__ = ["command"]
+
+_LEAST = 0.5  # a queue less likely than not is never routed to
+_SHARES = {
+    "accuracy": "all right",
+    "queues": "queue right (routed or confirmed)",
+    "routed": "routed without a question",
+    "wrong_routed": "wrong among those routed",
+    "off_topic_asked": "off-topic asked again",
+    "off_topic_routed": "off-topic routed",
+    "persons": "persons right",
+    "emergencies": "emergencies right",
+}
+
+
+@click.command("eval")
+@click.argument("cases", type=click.Path(path_type=Path))
+@click.option(
+    "--language",
+    type=click.Choice([code.value for code in Language]),
+    help="Of lines that name none.",
+)
+@click.option("--target", type=click.FloatRange(0, 1), default=0.03, show_default=True,
+              help="Wrong among those routed, to find thresholds.route for.")  # fmt: skip
+@click.option("--worst", "shown", type=click.IntRange(0), default=15, show_default=True,
+              help="How many wrong ones to list.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), help="Write report.html and pictures here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
+@click.option("--queues", type=click.Path(path_type=Path), help="The queues.yaml to use.")
+def command(
+    cases: Path,
+    language: str | None,
+    target: float,
+    shown: int,
+    out: Path | None,
+    as_json: bool,
+    config: Path | None,
+    queues: Path | None,
+) -> None:
+    """Measure the matcher on CASES: a table of text with labels, or a folder of recordings.
+
+    A table (.csv, .tsv, .jsonl) has the columns text, language and expected: a queue's id,
+    off_topic, person or emergency:NUMBER. A folder of recordings has a labels.csv.
+
+    \b
+        ivr eval calls.csv
+        ivr eval audio_fixtures --out report
+    """
+    catalogue = load_catalogue(queues or load_settings(config).queues)
+    spoken = Language(language) if language else None
+    matcher = Matcher(catalogue)
+    found = load_cases(cases, catalogue, language=spoken, config=config)
+    outcomes = [Outcome(case, judge(matcher, case)) for case in found if case.expected is not None]
+    if not outcomes:
+        raise ConfigError(
+            f"{cases}: no utterance has a label; add a column 'expected', or a labels.csv"
+        )
+    console = Console(record=out is not None, quiet=as_json)
+    _show(outcomes, target, shown, console)
+    if as_json:
+        click.echo(json.dumps(_object(outcomes, target), ensure_ascii=False))
+    if out is not None:
+        _write(out, outcomes, target, console)
+        click.echo(f"wrote {out / 'report.html'}", err=True)
+
+
+def _object(outcomes: list[Outcome], target: float) -> dict[str, Any]:
+    figures = measure(outcomes)
+    _, rows = confusion(outcomes)
+    lowest = threshold(outcomes, target, least=_LEAST)
+    return {
+        "utterances": len(outcomes),
+        **{name: _share(getattr(figures, name)) for name in _SHARES},
+        "macro_f1": round(figures.macro_f1, 4),
+        "calibration_error": round(figures.calibration_error, 4),
+        "reliability": [asdict(b) for b in reliability(outcomes)],
+        "threshold": None
+        if lowest is None
+        else dict(zip(("route", "coverage", "error"), lowest, strict=True)),
+        "confusion": {name: dict(row) for name, row in rows.items()},
+        "wrong": [_wrong(o) for o in worst(outcomes)],
+    }
+
+
+def _share(share: Share) -> dict[str, Any]:
+    low, high = share.interval()
+    return {
+        "right": share.right,
+        "total": share.total,
+        "value": round(share.value, 4),
+        "interval": [round(low, 4), round(high, 4)],
+    }
+
+
+def _wrong(o: Outcome) -> dict[str, Any]:
+    return {
+        "where": o.case.where,
+        "text": o.match.text,
+        "expected": o.expected,
+        "decided": o.decided,
+        "decision": o.match.decision.value,
+        "confidence": o.confidence,
+    }
+
+
+def _show(outcomes: list[Outcome], target: float, shown: int, console: Console) -> None:
+    figures = measure(outcomes)
+    console.print(_figures(figures, len(outcomes)))
+    console.print(_thresholds(outcomes, target))
+    console.print(_reliability(outcomes))
+    console.print(_confusion(outcomes))
+    wrong = worst(outcomes)[:shown]
+    if wrong:
+        console.print(_worst(wrong))
+
+
+def _figures(figures: Figures, total: int) -> Table:
+    table = Table("figure", "of", "share", "95 %", title=f"{total} utterances")
+    for name, words in _SHARES.items():
+        share: Share = getattr(figures, name)
+        if share.total:
+            low, high = share.interval()
+            table.add_row(words, f"{share.right} of {share.total}", f"{share.value:.1%}",
+                          f"{low:.1%} – {high:.1%}")  # fmt: skip
+    table.add_row("macro F1 of the queues", "", f"{figures.macro_f1:.3f}", "")
+    table.add_row("expected calibration error", "", f"{figures.calibration_error:.3f}", "")
+    return table
+
+
+def _thresholds(outcomes: list[Outcome], target: float) -> str:
+    lowest = threshold(outcomes, target, least=_LEAST)
+    if lowest is None:
+        return f"No threshold keeps the wrong among those routed at {target:.1%}."
+    route, covered, error = lowest
+    return (
+        f"At most {target:.1%} wrong among those routed: thresholds.route {route:.2f} "
+        f"routes {covered:.1%} of these utterances, {error:.1%} of them wrong."
+    )
+
+
+def _reliability(outcomes: list[Outcome]) -> Table:
+    table = Table("confidence", "utterances", "mean", "right", title="Reliability")
+    for b in reliability(outcomes):
+        table.add_row(
+            f"{b.low:.1f} – {b.high:.1f}", str(b.count), f"{b.confidence:.2f}", f"{b.accuracy:.2f}"
+        )
+    return table
+
+
+def _confusion(outcomes: list[Outcome]) -> Table:
+    """Columns have letters, so that the table fits a terminal."""
+    names, rows = confusion(outcomes)
+    letters = [chr(ord("a") + n) for n in range(len(names))]
+    table = Table("", "expected \\ decided", *letters, title="Confusion")
+    for letter, name in zip(letters, names, strict=True):
+        cells = [str(rows[name][other] or "") if name in rows else "" for other in names]
+        marked = [f"[bold]{c}[/]" if n == name else c for n, c in zip(names, cells, strict=True)]
+        table.add_row(letter, name, *marked)
+    return table
+
+
+def _worst(wrong: list[Outcome]) -> Table:
+    table = Table(
+        "text", "expected", "decided", "confidence", "nearest phrase", title="Worst first"
+    )
+    for o in wrong:
+        nearest = o.match.candidates[0].phrase if o.match.candidates else ""
+        what = f"{o.decided} ({o.match.decision.value})"
+        table.add_row(o.match.text or "-", o.expected, what, f"{o.confidence:.2f}", nearest)
+    return table
+
+
+def _write(out: Path, outcomes: list[Outcome], target: float, console: Console) -> None:
+    try:
+        from ivr.cli._pictures import write_pictures
+    except ImportError as error:
+        raise IvrError(
+            "pictures need matplotlib; install it with: pip install 'kapok-ivr[report]'"
+        ) from error
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = write_pictures(out, outcomes)
+    text = json.dumps(_object(outcomes, target), ensure_ascii=False, indent=2)
+    (out / "confusion.json").write_text(text + "\n", encoding="utf-8")
+    page = console.export_html(inline_styles=True)
+    images = "".join(
+        f'<img src="data:image/png;base64,{data}" alt="{name}" style="max-width:48%">'
+        for name, data in pictures.items()
+    )
+    (out / "report.html").write_text(page.replace("</body>", f"{images}</body>"), encoding="utf-8")

@@ -1,0 +1,73 @@
+"""``ivr diff``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ivr.cli import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+QUEUES = ROOT / "config" / "queues.yaml"
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["diff", *map(str, args)])
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> Path:
+    """The queues with nothing routed without a question."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    path = tmp_path / "config" / "queues.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    edited = ["  route: 1.0" if line.startswith("  route:") else line for line in lines]
+    assert edited != lines
+    path.write_text("\n".join(edited) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    path = tmp_path / "calls.csv"
+    path.write_text(
+        "text,language,expected\n我想攞公积金,yue,urban_housing_fund\n今天天气不错,cmn,off_topic\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_an_edit_that_changes_nothing(calls: Path) -> None:
+    result = run(QUEUES, QUEUES, "--calls", calls)
+    assert result.exit_code == 0, result.output
+    assert "All 2 calls go where they went before." in result.output
+    assert "Right: 100.0% before, 100.0% after" in result.output
+
+
+def test_who_is_asked_after_the_edit(draft: Path, calls: Path) -> None:
+    result = run(QUEUES, draft, "--calls", calls, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    (moved,) = found["moved"]
+    assert moved["text"] == "我想攞公积金"
+    assert moved["before"].startswith("urban_housing_fund (route")
+    assert moved["after"].startswith("urban_housing_fund (confirm")
+    assert moved["verdict"] == "same"
+    assert found["asked"] == [1, 2]
+
+
+def test_a_worse_edit_can_fail(tmp_path: Path, calls: Path) -> None:
+    shutil.copytree(ROOT / "config", tmp_path / "worse")
+    path = tmp_path / "worse" / "queues.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("id: urban_housing_fund", "id: housing"), encoding="utf-8")
+    phrases = tmp_path / "worse" / "phrases"
+    if (phrases / "urban_housing_fund.txt").exists():
+        (phrases / "urban_housing_fund.txt").rename(phrases / "housing.txt")
+    result = run(QUEUES, path, "--calls", calls, "--fail-on-worse")
+    assert result.exit_code == 1, result.output
+    assert "worse" in result.output

@@ -1,0 +1,63 @@
+"""``ivr eval``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ivr.cli import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAPHRASES = ROOT / "tests" / "intent" / "paraphrases.tsv"
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["eval", *map(str, args)])
+
+
+def test_json_of_the_paraphrases() -> None:
+    result = run(PARAPHRASES, "--json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    total = sum(n for row in figures["confusion"].values() for n in row.values())
+    assert figures["utterances"] == total > 300
+    assert figures["queues"]["value"] > 0.9
+    assert figures["off_topic_routed"]["value"] < 0.05
+    assert len(figures["wrong"]) == total - figures["accuracy"]["right"]
+
+
+def test_tables_and_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra kapok-ivr[report]")
+    result = run(PARAPHRASES, "--out", tmp_path, "--worst", "3")
+    assert result.exit_code == 0, result.output
+    for words in ("queue right", "Reliability", "Confusion", "Worst first", "thresholds.route"):
+        assert words in result.output
+    for name in ("confusion", "reliability", "coverage"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    assert "confusion" in json.loads((tmp_path / "confusion.json").read_text(encoding="utf-8"))
+
+
+def test_recordings_are_recognised_first(tmp_path: Path) -> None:
+    name = "yue_social_security_001.wav"
+    (tmp_path / name).write_bytes((ROOT / "audio_fixtures" / name).read_bytes())
+    (tmp_path / "labels.csv").write_text(
+        f"file,kind,language,queue\n{name},speech,yue,social_security\n"
+    )
+    for cases in (tmp_path, tmp_path / "labels.csv"):
+        result = run(cases, "--json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["queues"] == {
+            "right": 1, "total": 1, "value": 1.0, "interval": [0.2065, 1.0]
+        }  # fmt: skip
+
+
+def test_calls_without_labels_cannot_be_measured(tmp_path: Path) -> None:
+    (tmp_path / "calls.txt").write_text("我想查社保\n", encoding="utf-8")
+    result = run(tmp_path / "calls.txt", "--language", "cmn")
+    assert result.exit_code != 0
+    assert "add a column 'expected'" in str(result.exception)

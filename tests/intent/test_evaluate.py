@@ -1,0 +1,112 @@
+"""Figures of labelled utterances, against values worked out by hand and by a reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ivr.intent.cases import Case
+from ivr.intent.evaluate import (
+    Outcome,
+    Share,
+    confusion,
+    coverage,
+    measure,
+    reliability,
+    threshold,
+    worst,
+)
+from ivr.intent.types import Candidate, Decision, Match
+from ivr.language import Language
+
+CMN = Language.MANDARIN
+DECISIONS = {"r": Decision.ROUTE, "c": Decision.CONFIRM, "a": Decision.ASK_AGAIN}
+
+
+def outcome(expected: str, decision: str, queue: str | None, confidence: float = 0.9) -> Outcome:
+    candidates = (Candidate(queue, confidence, "x"),) if queue else ()
+    match = Match("x", "x", DECISIONS[decision], queue, confidence, candidates)
+    return Outcome(Case("f:1", {CMN: [("x", 1.0)]}, CMN, expected=expected), match)
+
+
+EIGHT = [
+    outcome("a", "r", "a", 0.95),
+    outcome("a", "c", "a", 0.6),
+    outcome("a", "r", "b", 0.85),
+    outcome("b", "r", "b", 0.9),
+    outcome("b", "a", "b", 0.2),
+    outcome("off_topic", "a", None, 0.0),
+    outcome("off_topic", "a", "a", 0.1),
+    outcome("off_topic", "c", "b", 0.5),
+]
+
+
+def test_figures_by_hand() -> None:
+    figures = measure(EIGHT)
+    assert figures.accuracy == Share(5, 8)
+    assert figures.queues == Share(3, 5)
+    assert figures.routed == Share(3, 5)
+    assert figures.wrong_routed == Share(1, 3)
+    assert figures.off_topic_routed == Share(0, 3)
+    assert figures.off_topic_asked == Share(2, 3)
+    # a: precision 2/2, recall 2/3; b: precision 1/2, recall 1/2
+    assert figures.macro_f1 == pytest.approx((0.8 + 0.5) / 2)
+    gaps = [0.0, 0.1, 0.8, 0.5, 0.4, 0.85, 0.075 * 2]
+    assert figures.calibration_error == pytest.approx(sum(gaps) / 8)
+
+
+def test_nothing_to_measure() -> None:
+    with pytest.raises(ValueError, match="no labelled"):
+        measure([])
+
+
+def test_wilsons_interval() -> None:
+    # Newcombe 1998, table I: 81 of 263, Wilson score without continuity correction
+    low, high = Share(81, 263).interval()
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+
+
+def test_coverage_falls_with_the_threshold() -> None:
+    curve = coverage(EIGHT)
+    assert curve[0].tolist() == [0.95, 1 / 8, 0.0]
+    assert curve[-1].tolist() == [0.0, 1.0, 4 / 8]
+    assert threshold(EIGHT, 0.0) == (0.9, 2 / 8, 0.0)
+    assert threshold([outcome("a", "r", "b")], 0.03) is None
+
+
+def test_confusion_and_worst() -> None:
+    names, rows = confusion(EIGHT)
+    assert names == ["a", "b", "off_topic"]
+    assert rows["a"] == {"a": 2, "b": 1}
+    assert rows["off_topic"] == {"off_topic": 2, "b": 1}
+    assert [(o.expected, o.confidence) for o in worst(EIGHT)] == [
+        ("a", 0.85),
+        ("off_topic", 0.5),
+        ("b", 0.2),
+    ]
+
+
+outcomes = st.lists(
+    st.builds(
+        outcome,
+        st.sampled_from(["a", "b", "off_topic"]),
+        st.sampled_from("rca"),
+        st.sampled_from(["a", "b", None]),
+        st.floats(0, 1),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(outcomes)
+def test_figures_are_shares(said: list[Outcome]) -> None:
+    figures = measure(said)
+    assert 0 <= figures.macro_f1 <= 1
+    assert 0 <= figures.calibration_error <= 1
+    curve = coverage(said)
+    assert np.all(np.diff(curve[:, 0]) < 0)
+    assert np.all(np.diff(curve[:, 1]) > 0)
+    assert sum(b.count for b in reliability(said)) == len(said)
