@@ -55,7 +55,7 @@ format: $(STAMPS)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(STAMPS)/dev
+types: $(STAMPS)/dev $(STAMPS)/report
 	$(BIN)/mypy
 
 check: style types test

@@ -57,16 +57,16 @@ class Calibration:
     accuracy is reported on.
     """
 
-    ridge: float = 5.44
+    ridge: float = 5.06
     cosine: float = 1.53
-    dice: float = 1.34
-    precision: float = 0.5
-    recall: float = 0.42
-    ratio: float = 1.19
-    background: float = -0.14  # what the background has before any evidence
-    emergency: float = -1.0
-    background_ridge: float = 0.28  # added to ``ridge`` for the background
-    background_dice: float = 0.21  # added to ``dice`` for the background
+    dice: float = 1.96
+    precision: float = 1.15
+    recall: float = 1.14
+    ratio: float = 1.65
+    background: float = -0.67  # what the background has before any evidence
+    emergency: float = -0.65
+    background_ridge: float = -0.59  # added to ``ridge`` for the background
+    background_dice: float = -0.23  # added to ``dice`` for the background
 
     def vector(self) -> npt.NDArray[np.float64]:
         """The weights in the order of the fields."""

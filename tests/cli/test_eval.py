@@ -23,10 +23,10 @@ def test_json_of_the_paraphrases() -> None:
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     total = sum(n for row in figures["confusion"].values() for n in row.values())
-    assert figures["utterances"] == total > 300
+    assert figures["utterances"] >= total > 300
     assert figures["queues"]["value"] > 0.9
     assert figures["off_topic_routed"]["value"] < 0.05
-    assert len(figures["wrong"]) == total - figures["accuracy"]["right"]
+    assert len(figures["wrong"]) == figures["utterances"] - figures["accuracy"]["right"]
 
 
 def test_tables_and_pictures(tmp_path: Path) -> None:
