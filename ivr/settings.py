@@ -79,8 +79,12 @@ class _Model(BaseModel):
 class LanguageSettings(_Model):
     """The speech model of one language."""
 
-    engine: Literal["vosk"] = Field(default="vosk", examples=["engine: vosk"])
+    engine: Literal["vosk", "sherpa"] = Field(default="vosk", examples=["engine: vosk"])
     model: HomePath = Field(examples=["model: models/cmn"])
+    #: a SenseVoice directory that hears each utterance again, once it is over
+    second_pass: HomePath | None = Field(
+        default=None, examples=["second_pass: models/sherpa-onnx-sense-voice"]
+    )
 
 
 class LanguagesSettings(_Model):

@@ -106,7 +106,8 @@ def test_nothing_found_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     [
         (
             SMALL.replace("vosk", "whisper", 1),
-            "2:18: 'whisper' is not allowed: it must be 'vosk'; for example 'engine: vosk'",
+            "2:18: 'whisper' is not allowed: it must be 'vosk' or 'sherpa'; "
+            "for example 'engine: vosk'",
         ),
         (
             SMALL.replace("models/yue", '""'),

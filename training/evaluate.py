@@ -2,6 +2,7 @@
 
     python -m training.evaluate                              # development set and fixtures
     python -m training.evaluate --sets tuning --languages yue      # held-out speakers
+    python -m training.evaluate --models work/onnx --engine sherpa     # the other engine
 
 Base-syllable error counts insertions, deletions and substitutions of toneless syllables; the
 syllables are those of the transcript's characters, as ``ivr transcribe`` prints them. Audio goes
@@ -24,13 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import vosk
 from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.table import Table
 
+from ivr.asr.engine import Engine
+from ivr.asr.factory import EngineFactory
 from ivr.asr.language_decision import LanguageDecider
-from ivr.asr.vosk_engine import VoskEngine
 from ivr.audio.files import read_audio
 from ivr.language import Language
 from training.card import write_readme
@@ -92,24 +93,24 @@ class Score:
         }
 
 
-def decode(model: vosk.Model, samples: np.ndarray) -> str:
-    """All that Vosk hears in a recording, without spaces."""
-    recogniser = vosk.KaldiRecognizer(model, RATE_HZ)
+def decode(engine: Engine, samples: np.ndarray) -> str:
+    """All that the engine hears in a recording, without spaces."""
+    recogniser = engine.recogniser()
     x = mulaw(np.concatenate([samples.astype(np.float32), TAIL]))
     pcm = np.clip(x, -32768, 32767).astype("<i2").tobytes()
-    texts = []
     for i in range(0, len(pcm), CHUNK_BYTES):
-        if recogniser.AcceptWaveform(pcm[i : i + CHUNK_BYTES]):
-            texts.append(json.loads(recogniser.Result())["text"])
-    texts.append(json.loads(recogniser.FinalResult())["text"])
-    return "".join(texts).replace(" ", "").replace("[unk]", "")
+        recogniser.accept(
+            pcm[i : i + CHUNK_BYTES]
+        )  # an utterance a recording: endpoints are advice
+    return recogniser.finish().text.replace(" ", "")
 
 
-def evaluate(folder: Path, clips: list[Clip], *, show: int = 0) -> dict[str, dict[str, float]]:
+def evaluate(
+    folder: Path, clips: list[Clip], language: Language, *, engine: str = "vosk", show: int = 0
+) -> dict[str, dict[str, float]]:
     """Rates by source and in all, and the real-time factor of decoding one after the other."""
-    vosk.SetLogLevel(-1)
     began = time.monotonic()
-    model = vosk.Model(str(folder))
+    model = EngineFactory().load(engine, folder, language)
     load_s = time.monotonic() - began
     scores: dict[str, Score] = defaultdict(Score)
     began, heard_s = time.process_time(), 0.0
@@ -140,16 +141,18 @@ def onset(samples: np.ndarray) -> int:
 
 
 def language_accuracy(
-    models: Path, clips: list[Clip], *, speech_s: float | None = None
+    models: Path, clips: list[Clip], *, engine: str = "vosk", speech_s: float | None = None
 ) -> dict[str, float]:
     """Share of the utterances of each language whose language is decided right.
 
     Args:
         models: folder with ``cmn``, ``yue`` and ``language.json``.
         clips: recordings of both languages.
+        engine: its name in the settings.
         speech_s: decide on so much speech; None for all of it.
     """
-    engines = {k: VoskEngine.load(models / k, k) for k in Language}
+    factory = EngineFactory()
+    engines = {k: factory.load(engine, models / k, k) for k in Language}
     decider = LanguageDecider.load(models / "language.json")
     right: dict[str, list[bool]] = {}
     for clip in clips:
@@ -191,6 +194,7 @@ def main() -> None:
     p.add_argument("--fixtures", type=Path, default=Path("audio_fixtures"))
     p.add_argument("--work", type=Path, default=Path("work"))
     p.add_argument("--models", type=Path, default=Path("models"))
+    p.add_argument("--engine", choices=EngineFactory().names, default="vosk")
     p.add_argument("--sets", choices=SETS, nargs="+", default=["development", "fixtures"])
     p.add_argument("--languages", nargs="+", default=["cmn", "yue"])
     p.add_argument("--show", type=int, default=0, help="print about this many transcripts")
@@ -198,17 +202,25 @@ def main() -> None:
     p.add_argument("--write-card", action="store_true", help="put the figures into model.json")
     p.add_argument("--json", action="store_true", help="one JSON object a set and language")
     a = p.parse_args()
-    table = Table("set", "language", "source", *COLUMNS.values(), title=f"Models in {a.models}")
+    table = Table(
+        "set", "language", "source", *COLUMNS.values(), title=f"Models in {a.models}, {a.engine}"
+    )
     for name in a.sets:
         clips = _clips(name, a)
         if not clips:
             print(f"{name}: no data here, left out")
             continue
-        right = {} if a.no_language else language_accuracy(a.models, clips)
-        soon = {} if a.no_language else language_accuracy(a.models, clips, speech_s=DECISION_S)
+        right = {} if a.no_language else language_accuracy(a.models, clips, engine=a.engine)
+        soon = (
+            {}
+            if a.no_language
+            else language_accuracy(a.models, clips, engine=a.engine, speech_s=DECISION_S)
+        )
         for language in a.languages:
             chosen = [c for c in clips if c.language == language]
-            rates = evaluate(a.models / language, chosen, show=a.show)
+            rates = evaluate(
+                a.models / language, chosen, Language(language), engine=a.engine, show=a.show
+            )
             if right:
                 rates["all"]["language_accuracy"] = right[language]
                 rates["all"]["early_language_accuracy"] = soon[language]

@@ -10,13 +10,13 @@ same. The development set is only reported on.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
 
-from ivr.asr.engine import Recognition
+from ivr.asr.engine import Engine, Recognition
 from ivr.asr.language_decision import FEATURES, LanguageDecider, Weights, features, score_per_s
 from ivr.asr.models import model_id
 from ivr.asr.vosk_engine import VoskEngine
@@ -36,7 +36,7 @@ SILENCE = np.zeros(int(0.6 * RATE_HZ), np.float32)
 
 
 def recognise(
-    engines: dict[Language, VoskEngine], samples: np.ndarray
+    engines: Mapping[Language, Engine], samples: np.ndarray
 ) -> dict[Language, Recognition]:
     """Both languages' reading of one utterance."""
     pcm = np.clip(np.concatenate([samples, SILENCE]), -32767, 32767).astype("<i2").tobytes()

@@ -13,6 +13,7 @@ import re
 
 import opencc
 
+from ivr.intent import sounds
 from ivr.intent.sounds import character_syllables
 from ivr.intent.sounds import parse as taken_apart
 from ivr.language import Language
@@ -62,13 +63,7 @@ def parse(syllable: str, language: str) -> tuple[str, str, str] | None:
 
 def units(syllable_list: list[str], language: str) -> list[str]:
     """The units of a list of toned syllables, ``["zh", "ong1", "g", "uo2"]``."""
-    out: list[str] = []
-    for s in syllable_list:
-        p = parse(s, language)
-        if p is None:
-            raise ValueError(f"not a toned {language} syllable: {s!r}")
-        out += [p[0]] * bool(p[0]) + [p[1] + p[2]]
-    return out
+    return sounds.units(syllable_list, Language(language))
 
 
 def unit_inventory(syllable_set: set[str], language: str) -> list[str]:

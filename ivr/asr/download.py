@@ -18,11 +18,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pydantic
 import yaml
 
 from ivr.asr.models import check_vosk_directory
+from ivr.asr.sherpa_models import check_sense_voice, check_sherpa_directory
 from ivr.errors import ConfigError, DeviceError, ModelError
 from ivr.language import Language
 from ivr.yamlsource import did_you_mean
@@ -43,7 +45,8 @@ class KnownModel(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    engine: str
+    engine: Literal["vosk", "sherpa"]
+    use: Literal["model", "second_pass"] = "model"  # the key of config/kapok.yaml that names it
     languages: tuple[Language, ...]
     url: str
     bytes: int | None = None  # of the archive
@@ -227,6 +230,13 @@ def _safe(packed: zipfile.ZipFile) -> Iterator[str]:
         yield entry.filename
 
 
+_CHECKS: dict[tuple[str, str], Callable[[Path], object]] = {
+    ("vosk", "model"): check_vosk_directory,
+    ("sherpa", "model"): check_sherpa_directory,
+    ("sherpa", "second_pass"): check_sense_voice,
+}
+
+
 def install(
     model: KnownModel,
     models: Path,
@@ -261,8 +271,7 @@ def install(
     shutil.rmtree(beside, ignore_errors=True)
     try:
         found = unpack(part, beside)
-        if model.engine == "vosk":
-            check_vosk_directory(found)
+        _CHECKS[model.engine, model.use](found)
         found.replace(target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -1,24 +1,28 @@
 """From the settings to what recognises the speech of a call.
 
-Engines are known by name; ``vosk`` is built in. A model directory is loaded once, however many
-calls and languages use it.
+Engines are known by name; ``vosk`` and ``sherpa`` are built in. A model directory is loaded once,
+however many calls and languages use it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ivr.asr.bilingual import BilingualRecogniser, EndpointRules
 from ivr.asr.engine import Engine
+from ivr.asr.hot_words import add_hot_words, supports_hot_words
 from ivr.asr.language_decision import LanguageDecider
-from ivr.asr.models import model_id
+from ivr.asr.models import check_vosk_directory, model_id
+from ivr.asr.second_pass import SenseVoice, TwoPassEngine
+from ivr.asr.sherpa_engine import SherpaEngine
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.errors import ConfigError
 from ivr.language import Language
-from ivr.settings import Settings
+from ivr.settings import LanguageSettings, Settings
 
 __all__ = ["LANGUAGE_WEIGHTS", "EngineFactory", "Loader", "Speech", "load_speech"]
 
@@ -35,11 +39,20 @@ class EngineFactory:
 
     Args:
         loaders: more engines, name -> function of a model path and a language.
+        hot_words: words that Kapok's own models are to know besides; others go on without.
     """
 
-    def __init__(self, loaders: Mapping[str, Loader] | None = None) -> None:
+    def __init__(
+        self, loaders: Mapping[str, Loader] | None = None, *, hot_words: Sequence[str] = ()
+    ) -> None:
+        self._hot_words = tuple(hot_words)
         self._vosk: dict[Path, VoskEngine] = {}
-        self._loaders: dict[str, Loader] = {"vosk": self._load_vosk, **(loaders or {})}
+        self._sherpa: dict[Path, SherpaEngine] = {}
+        self._loaders: dict[str, Loader] = {
+            "vosk": self._load_vosk,
+            "sherpa": self._load_sherpa,
+            **(loaders or {}),
+        }
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,10 +74,30 @@ class EngineFactory:
         return self._loaders[name](path, language)
 
     def _load_vosk(self, path: Path, language: Language) -> Engine:
+        if self._hot_words:
+            if supports_hot_words(path):
+                return _with_hot_words(path, language, self._hot_words)
+            _log.warning("%s: hot words cannot be added to this model; it goes on without", path)
         key = path.resolve()
         if key not in self._vosk:
             self._vosk[key] = VoskEngine.load(path, language)
         return self._vosk[key].for_language(language)
+
+    def _load_sherpa(self, path: Path, language: Language) -> Engine:
+        key = path.resolve()
+        if key not in self._sherpa:
+            self._sherpa[key] = SherpaEngine.load(path, language)
+        return self._sherpa[key].for_language(language)
+
+
+def _with_hot_words(path: Path, language: Language, words: Sequence[str]) -> VoskEngine:
+    plain = check_vosk_directory(path)
+    with tempfile.TemporaryDirectory(prefix="kapok-") as folder:
+        laid_out = Path(folder, path.name)
+        refused = add_hot_words(path, words, language, laid_out)
+        if refused:
+            _log.warning("%s: the model cannot spell %s", path, ", ".join(refused))
+        return VoskEngine.load(laid_out, language).found_in(plain)
 
 
 @dataclass(frozen=True)
@@ -95,26 +128,31 @@ def load_speech(
     settings: Settings,
     *,
     languages: Iterable[Language] = tuple(Language),
+    hot_words: Sequence[str] = (),
     factory: EngineFactory | None = None,
 ) -> Speech:
-    """Load the models of ``languages`` as the settings name them.
+    """Load the models of ``languages`` as the settings name them, with an operator's new words.
 
     Raises:
         ConfigError: an engine is unknown.
         ModelError: a model is missing, incomplete or cannot be loaded.
     """
-    factory = factory or EngineFactory()
+    factory = factory or EngineFactory(hot_words=hot_words)
     chosen = {language: settings.languages[language] for language in languages}
-    engines = {
-        language: factory.load(entry.engine, entry.model, language)
-        for language, entry in chosen.items()
-    }
+    engines = {language: _engine(factory, entry, language) for language, entry in chosen.items()}
     return Speech(
         engines=engines,
         decider=_decider({language: entry.model for language, entry in chosen.items()}),
         rules=EndpointRules(max_utterance_s=settings.recognition.max_utterance_s),
         alternatives=settings.recognition.alternatives,
     )
+
+
+def _engine(factory: EngineFactory, entry: LanguageSettings, language: Language) -> Engine:
+    engine = factory.load(entry.engine, entry.model, language)
+    if entry.second_pass is None:
+        return engine
+    return TwoPassEngine(engine, SenseVoice.load(entry.second_pass, language))
 
 
 def _decider(models: Mapping[Language, Path]) -> LanguageDecider:

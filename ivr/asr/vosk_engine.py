@@ -90,6 +90,10 @@ class VoskEngine:
         """Where the model lies, and what it can do."""
         return self._directory
 
+    def found_in(self, directory: VoskDirectory) -> VoskEngine:
+        """The same loaded model as one that lies in another directory."""
+        return VoskEngine(self._model, directory, self._language)
+
     def for_language(self, language: Language) -> VoskEngine:
         """The same loaded model under another language."""
         return VoskEngine(self._model, self._directory, language)

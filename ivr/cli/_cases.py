@@ -32,9 +32,8 @@ def load_cases(
     labels = None if path.is_dir() else labels_of(path)
     total = len(labels.by_file) if labels else len(find_audio([path]))
     with progress("recognising", total) as advance:
-        return recorded_cases(
-            path, load_speech(settings), threads=settings.recognition.threads, advance=advance
-        )
+        speech = load_speech(settings, hot_words=catalogue.hot_words)
+        return recorded_cases(path, speech, threads=settings.recognition.threads, advance=advance)
 
 
 def _names_recordings(path: Path) -> bool:

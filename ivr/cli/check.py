@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ivr.asr.hot_words import supports_hot_words
 from ivr.errors import ConfigError
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue, load_catalogue
@@ -41,7 +42,8 @@ def command(path: Path | None, config: Path | None, as_json: bool, strict: bool)
         if path is None:
             path = load_settings(config).queues
         catalogue = load_catalogue(path)
-        warnings = [*catalogue.warnings(), *map(str, lints(path, vocabulary=_vocabulary(config)))]
+        found = lints(path, vocabulary=_vocabulary(config), units=_units(config))
+        warnings = [*catalogue.warnings(), *map(str, found)]
         _report_catalogue(path, catalogue, warnings, as_json=as_json)
         if strict and warnings:
             sys.exit(1)
@@ -57,6 +59,16 @@ def _vocabulary(config: Path | None) -> dict[Language, frozenset[str]]:
     except ConfigError:
         return {}
     return {k: read_vocabulary(v.model / "graph" / "words.txt") for k, v in chosen.items()}
+
+
+def _units(config: Path | None) -> dict[Language, tuple[str, ...]]:
+    """What the networks of Kapok's own models emit; other models take no hot words."""
+    try:
+        chosen = load_settings(config).languages
+    except ConfigError:
+        return {}
+    files = {k: v.model / "units.txt" for k, v in chosen.items() if supports_hot_words(v.model)}
+    return {k: tuple(file.read_text("utf-8").split()) for k, file in files.items()}
 
 
 def _report_error(path: Path | None, error: ConfigError, *, as_json: bool) -> None:

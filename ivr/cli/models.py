@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.asr.download import KnownModel, find_known, install, known_models
-from ivr.asr.models import InstalledModel, installed_models
+from ivr.asr.installed import InstalledModel, installed_models
 from ivr.cli.progress import progress
+from ivr.language import Language
 from ivr.settings import load_settings
 
 __all__ = ["command"]
@@ -64,12 +65,18 @@ def get(name: str | None, url: str | None, sha256: str | None, config: Path | No
         path = install(model, home / "models", url=url, sha256=sha256, advance=advance)
     shown = path.relative_to(home)
     click.echo(f"{shown} is ready.")
-    if model.engine != "vosk":
-        click.echo(f"It is for the engine {model.engine}, which Kapok cannot run yet.")
-        return
     click.echo("To use it, change one line of config/kapok.yaml:")
     for language in model.languages:
-        click.echo(f"  {language}: {{ engine: {model.engine}, model: {shown} }}")
+        click.echo(f"  {language}: {_line(model, language, str(shown))}")
+    if model.engine == "sherpa":
+        click.echo("It needs sherpa-onnx: pip install 'kapok-ivr[sherpa]'")
+
+
+def _line(model: KnownModel, language: Language, path: str) -> str:
+    """The settings of a language with the model."""
+    if model.use == "second_pass":
+        return f"{{ engine: vosk, model: models/{language}, second_pass: {path} }}"
+    return f"{{ engine: {model.engine}, model: {path} }}"
 
 
 def _catalogue(known: tuple[KnownModel, ...]) -> Table:

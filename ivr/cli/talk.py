@@ -50,8 +50,9 @@ def command(language: str, device: str | None, list_devices: bool, config: Path 
     settings = load_settings(config)
     rate_hz = _input_rate_hz(sounddevice, device)
     languages = tuple(Language) if language == "auto" else (Language(language),)
-    call = load_speech(settings, languages=languages).call(rate_hz=rate_hz)
-    matcher = Matcher(load_catalogue(settings.queues))
+    catalogue = load_catalogue(settings.queues)
+    speech = load_speech(settings, languages=languages, hot_words=catalogue.hot_words)
+    call, matcher = speech.call(rate_hz=rate_hz), Matcher(catalogue)
     console = Console(highlight=False)
     console.print("Speak; Ctrl-C ends. · 请讲话，按 Ctrl-C 结束。")
     try:

@@ -21,7 +21,8 @@ from ivr.cli.progress import progress
 from ivr.errors import AudioError
 from ivr.intent.sounds import syllables
 from ivr.language import Language
-from ivr.settings import load_settings
+from ivr.queues.catalogue import load_catalogue
+from ivr.settings import Settings, load_settings
 
 __all__ = ["Transcript", "command", "transcribe"]
 
@@ -84,7 +85,11 @@ def command(files: tuple[Path, ...], language: str, as_json: bool, config: Path 
     chosen = None if language == "auto" else Language(language)
     paths = list(_expand(files))
     settings = load_settings(config)
-    speech = load_speech(settings, languages=tuple(Language) if chosen is None else (chosen,))
+    speech = load_speech(
+        settings,
+        languages=tuple(Language) if chosen is None else (chosen,),
+        hot_words=_hot_words(settings),
+    )
     failed = 0
     with (
         progress("transcribing", len(paths)) as advance,
@@ -98,6 +103,11 @@ def command(files: tuple[Path, ...], language: str, as_json: bool, config: Path 
                 failed += 1
                 click.echo(f"ivr: {result}", err=True)
     sys.exit(1 if failed else 0)
+
+
+def _hot_words(settings: Settings) -> tuple[str, ...]:
+    """Those of the queues file, where there is one: transcribing needs no queues."""
+    return load_catalogue(settings.queues).hot_words if settings.queues.is_file() else ()
 
 
 def _one(

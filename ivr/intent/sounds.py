@@ -41,6 +41,7 @@ __all__ = [
     "parse",
     "syllables",
     "table",
+    "units",
 ]
 
 CONFUSED = 0.15  # cost of a pair that is often taken for one another, of 1
@@ -177,6 +178,24 @@ def parse(syllable: str, language: Language) -> Syllable | None:
         return _parse_pinyin(syllable)
     m = _YUE.fullmatch(syllable)
     return Syllable(m[1], m[2], int(m[3])) if m else None
+
+
+def units(syllable_list: Sequence[str], language: Language) -> list[str]:
+    """What the speech models emit for toned syllables: an initial, if any, and a toned final.
+
+    >>> units(["zhong1", "guo2"], Language.MANDARIN)
+    ['zh', 'ong1', 'g', 'uo2']
+
+    Raises:
+        ValueError: something is no toned syllable of the language.
+    """
+    out: list[str] = []
+    for syllable in syllable_list:
+        s = parse(syllable, language)
+        if s is None:
+            raise ValueError(f"not a toned {language} syllable: {syllable!r}")
+        out += [s.initial] * bool(s.initial) + [f"{s.final}{s.tone}"]
+    return out
 
 
 # -- distances ------------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ FEW_PHRASES = 25
 MIN_QUEUE_PHRASES = 5
 MIN_EMERGENCY_PHRASES = 3
 MAX_PHRASE = 60  # characters; longer than anything said in one breath
+HOT_WORD = (2, 12)  # characters
+MAX_HOT_WORDS = 500
 
 _ID = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
@@ -88,6 +90,24 @@ def _check_phrase(text: str) -> str:
             "shorten it, or make two of it",
         )
     return phrase
+
+
+def _check_hot_word(text: str) -> str:
+    word = text.strip()
+    fewest, most = HOT_WORD
+    if not all(_HAN.match(c) for c in word) or not fewest <= len(word) <= most:
+        raise refuse(
+            f"{word[:30] or 'nothing'!r} is no word of {fewest} to {most} Chinese characters",
+            "write it as it is said, numbers too: 十五运会",
+        )
+    return word
+
+
+def _check_hot_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({word for word in words if words.count(word) > 1})
+    if twice:
+        raise refuse(f"the word {twice[0]!r} is here twice", "delete one of them")
+    return words
 
 
 def _check_name(text: str) -> str:
@@ -150,6 +170,7 @@ def _hours(value: object, info: ValidationInfo) -> OpeningHours:
 
 Phrase = Annotated[str, AfterValidator(_check_phrase)]
 Name = Annotated[str, AfterValidator(_check_name)]
+HotWord = Annotated[str, AfterValidator(_check_hot_word)]
 Whole = Annotated[int, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 
@@ -237,6 +258,10 @@ class Catalogue(_Model):
     person: PersonWords = Field(examples=["person:"])
     #: More phrases, one file a queue, in this folder beside the file; see ivr.queues.phrases.
     phrase_folder: str | None = Field(default=None, examples=["phrase_folder: phrases"])
+    #: Words that the speech models are to know from now on; see ivr.asr.hot_words.
+    hot_words: Annotated[tuple[HotWord, ...], AfterValidator(_check_hot_words)] = Field(
+        default=(), max_length=MAX_HOT_WORDS, examples=["hot_words: [十五运会, 穗好办]"]
+    )
     off_topic: Phrases = Phrases(cmn=(), yue=())  # what no queue answers
     emergencies: tuple[Emergency, ...] = ()
     queues: tuple[Queue, ...] = Field(examples=["queues:"])

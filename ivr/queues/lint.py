@@ -9,7 +9,7 @@ and phrases that a speech model can never write because it has no word for a cha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
+from ivr.asr.hot_words import spell
 from ivr.intent.normalise import normalise
 from ivr.intent.sounds import character_syllables, fold
 from ivr.language import Language
@@ -69,7 +70,10 @@ def read_vocabulary(path: Path) -> frozenset[str]:
 
 
 def lints(
-    path: Path | str, *, vocabulary: Mapping[Language, Collection[str]] | None = None
+    path: Path | str,
+    *,
+    vocabulary: Mapping[Language, Collection[str]] | None = None,
+    units: Mapping[Language, Sequence[str]] | None = None,
 ) -> list[Lint]:
     """The warnings about a catalogue, by file and line.
 
@@ -77,18 +81,21 @@ def lints(
         path: a ``queues.yaml`` that :func:`~ivr.queues.catalogue.load_catalogue` accepts.
         vocabulary: the words that the speech model of a language can write; a language that is
             missing or empty is not looked into.
+        units: the units that the network of a language emits, where hot words can be added to it;
+            None where hot words are not looked into.
 
     Raises:
         ConfigError: the catalogue is not valid.
     """
     phrases = list(_phrases(Path(path)))
-    found: list[Lint] = []
+    hot_words = load_catalogue(path).hot_words
+    found: list[Lint] = [] if units is None else list(_unspellable(Path(path), units))
     for language in Language:
         mine = [p for p in phrases if p.language is language and p.plain]
         found += _alike(mine, language)
         found += _within(mine)
         if words := (vocabulary or {}).get(language):
-            found += _unwritable(mine, words)
+            found += _unwritable(mine, {*words, *hot_words})
     return sorted(set(found))
 
 
@@ -173,8 +180,22 @@ def _unwritable(phrases: list[_Phrase], words: Collection[str]) -> Iterator[Lint
                 p.file,
                 p.place,
                 f"the speech model of {p.language} has no word for {missing!r} in {p.text!r}",
-                "write it with other characters, or train the model with this phrase",
+                "write it with other characters, or put the new word under hot_words",
             )
+
+
+def _unspellable(path: Path, units: Mapping[Language, Sequence[str]]) -> Iterator[Lint]:
+    """Hot words that a speech model does not learn."""
+    source = read_yaml(path)
+    for at, word in source.items(("hot_words",)):
+        place = source.value_place(at)
+        for language in Language:
+            if language not in units:
+                what = f"the speech model of {language} takes no hot words, so not {word!r}"
+                yield Lint(str(path), place, what, "use the model that comes with Kapok")
+            elif spell(normalise(word), language, units[language]) is None:
+                what = f"the speech model of {language} has no sound for a part of {word!r}"
+                yield Lint(str(path), place, what, "write it with characters that sound alike")
 
 
 def _unknown(text: str, known: frozenset[str], longest: int) -> str:

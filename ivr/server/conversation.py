@@ -77,6 +77,7 @@ class Services:
     matcher: Matcher
     limits: Limits
     max_message_bytes: int
+    settings: Settings
 
     @classmethod
     def load(cls, settings: Settings) -> Services:
@@ -88,16 +89,26 @@ class Services:
         """
         catalogue = load_catalogue(settings.queues)
         return cls(
-            speech=load_speech(settings),
+            speech=load_speech(settings, hot_words=catalogue.hot_words),
             catalogue=catalogue,
             matcher=Matcher(catalogue),
             limits=Limits.from_settings(settings),
             max_message_bytes=settings.server.max_message_bytes,
+            settings=settings,
         )
 
     def with_catalogue(self, catalogue: Catalogue) -> Services:
-        """The same speech models with other queues; takes seconds where there are many phrases."""
-        return replace(self, catalogue=catalogue, matcher=Matcher(catalogue))
+        """Other queues, and where the hot words are others, the speech models with these.
+
+        Takes seconds where there are many phrases.
+
+        Raises:
+            ModelError: hot words are others, and a model cannot be loaded any more.
+        """
+        speech = self.speech
+        if catalogue.hot_words != self.catalogue.hot_words:
+            speech = load_speech(self.settings, hot_words=catalogue.hot_words)
+        return replace(self, speech=speech, catalogue=catalogue, matcher=Matcher(catalogue))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tone_model import MANDARIN_WORDS, write_tone_model
 
-from ivr.asr.models import check_vosk_directory, installed_models, model_id, read_card
+from ivr.asr.installed import installed_models
+from ivr.asr.models import check_vosk_directory, model_id, read_card
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.errors import ModelError
 from ivr.language import Language

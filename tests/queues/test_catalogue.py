@@ -362,6 +362,17 @@ def test_what_weakens_routing_is_warned_of():
             "for example 'route: 0.75'",
         ),
         (
+            "default_queue: general",
+            "default_queue: general\nhot_words: [15运会]",
+            "q.yaml:2:13: '15运会' is no word of 2 to 12 Chinese characters; "
+            "write it as it is said, numbers too: 十五运会",
+        ),
+        (
+            "default_queue: general",
+            "default_queue: general\nhot_words: [穗好办, 穗好办]",
+            "q.yaml:2:12: the word '穗好办' is here twice; delete one of them",
+        ),
+        (
             "  - id: social_security",
             "\t- id: social_security",
             "q.yaml:17:1: a tab stands in the indentation; replace it by spaces",

@@ -68,3 +68,26 @@ def test_the_vocabulary_of_a_model(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("<eps> 0\n社保 1\n", encoding="utf-8")
     assert read_vocabulary(tmp_path / "words.txt") == {"<eps>", "社保"}
     assert read_vocabulary(tmp_path / "nothing.txt") == frozenset()
+
+
+def test_hot_words_that_a_model_does_not_learn(path: Path) -> None:
+    path.write_text("hot_words: [穗好办]\n" + path.read_text("utf-8"), encoding="utf-8")
+    known = ["<blk>", "s", "uei4", "h", "ao3", "b", "an4"]
+    assert lints(path) == []
+    none, other = lints(path, units={CMN: known[:3], CMN.other: known})
+    assert "cmn has no sound for a part of '穗好办'" in none.what
+    assert "yue has no sound for a part of '穗好办'" in other.what
+    (only,) = lints(path, units={CMN: known})
+    assert "the speech model of yue takes no hot words" in only.what
+    assert only.place.line == 1
+
+
+def test_a_hot_word_can_be_written(path: Path) -> None:
+    text = path.read_text("utf-8").replace("结婚登记", "穗好办登记")
+    path.write_text(text, encoding="utf-8")
+    words = {c for c in text if c > "\u3400"} - set("穗")
+    (found,) = lints(path, vocabulary={CMN: words})
+    assert "no word for '穗'" in found.what
+    assert "hot_words" in found.mend
+    path.write_text("hot_words: [穗好办]\n" + text, encoding="utf-8")
+    assert lints(path, vocabulary={CMN: words}) == []

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
+from ivr.audio.files import read_audio
 from ivr.language import Language
 from ivr.server.app import KapokServer
+from ivr.server.conversation import Services
 from tests.server.installation import Installation, speak, write_installation
 
 CMN = Language.MANDARIN
@@ -47,6 +49,14 @@ async def finish(websocket: Any, pcm: bytes) -> dict[str, Any]:
     return answer
 
 
+async def transcript(websocket: Any, pcm: bytes) -> str:
+    """Of audio that may hold its own endpoint."""
+    await websocket.send(pcm)
+    at_endpoint = json.loads(await websocket.recv()).get("text", "")
+    await websocket.send('{"eof" : 1}')
+    return at_endpoint + str(json.loads(await websocket.recv())["text"])
+
+
 async def test_a_new_call_goes_by_the_edit_and_a_live_one_does_not(
     server: KapokServer, installation: Installation, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -63,6 +73,30 @@ async def test_a_new_call_goes_by_the_edit_and_a_live_one_does_not(
     async with connect(server.url) as websocket:
         assert (await finish(websocket, said))["queue"] == "pensions"
     assert "new calls go by queues" in caplog.text
+
+
+async def test_a_new_word_is_understood_by_the_next_call(
+    tmp_path: Path,
+) -> None:
+    """By the models that come with Kapok: the tone models of the other tests take no words."""
+    installation = write_installation(tmp_path / "real")
+    models = Path(__file__).parents[2] / "models"
+    config = installation.config.read_text("utf-8").replace("models/", f"{models}/")
+    installation.config.write_text(config.replace("reload_s: 1", ""), encoding="utf-8")
+    settings = installation.settings()
+    by_hand = settings.server.model_copy(update={"reload_s": 3600.0, "max_message_bytes": 1 << 20})
+    settings = settings.model_copy(update={"server": by_hand})
+    fixture = Path(__file__).parents[2] / "audio_fixtures/cmn_consumer_rights_004.wav"
+    said = read_audio(fixture, rate_hz=8000).pcm
+    services = Services.load(settings)
+    async with KapokServer(services, settings) as server:
+        async with connect(server.url) as websocket:
+            assert "餐厅结账" not in await transcript(websocket, said)
+        edit(installation, "default_queue:", "hot_words: [餐厅结账]\ndefault_queue:")
+        await server.reload()
+        await server.reload()
+        async with connect(server.url) as websocket:
+            assert "餐厅结账" in await transcript(websocket, said)
 
 
 async def test_a_bad_edit_is_refused_and_calls_go_on(

@@ -1,0 +1,172 @@
+"""A second pass: a model that hears the whole utterance again, once it is over.
+
+A streaming engine says what it hears while the caller speaks; a larger model that needs the whole
+utterance (SenseVoice of sherpa-onnx, Mandarin and Cantonese) then gives the text that counts. The
+first pass keeps the say over whether anything was said at all, over endpoints, and, by its
+likelihood, over the language.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivr.asr.engine import Engine, Hypothesis, Recogniser, Recognition
+from ivr.asr.sherpa_engine import import_sherpa, words_of_tokens
+from ivr.asr.sherpa_models import check_sense_voice
+from ivr.asr.vosk_engine import join_words
+from ivr.audio.resample import Resampler
+from ivr.errors import ModelError
+from ivr.language import Language
+
+__all__ = ["SenseVoice", "TwoPassEngine", "TwoPassRecogniser"]
+
+_RATE_HZ = 16_000
+_SHORTEST_S = 0.2  # less is no utterance
+_FRAME_S = 0.06
+_NAMES = {Language.MANDARIN: "zh", Language.CANTONESE: "yue"}
+#: How much the second pass's text is trusted, beside what the first pass heard.
+_TRUST = 0.8
+
+
+class SenseVoice:
+    """A loaded SenseVoice model; safe to use from several threads."""
+
+    def __init__(self, recognizer: Any) -> None:
+        self._recognizer = recognizer
+
+    @classmethod
+    def load(cls, path: Path, language: Language) -> SenseVoice:
+        """Check and load a SenseVoice directory of sherpa-onnx.
+
+        Raises:
+            ModelError: a file is missing or sherpa-onnx refuses it, or is not installed.
+        """
+        network, tokens = check_sense_voice(path)
+        import_sherpa()
+        command = [sys.executable, "-m", "ivr.asr.second_pass", str(path), str(language)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:  # sherpa-onnx ends the process where it does not like a model
+            reason = (done.stderr.strip().splitlines() or ["it crashed"])[-1][:300]
+            raise ModelError(
+                f"{path}: sherpa-onnx cannot load this model ({reason}); copy the whole model "
+                "directory again, or name another one in config/kapok.yaml"
+            )
+        return cls._loaded(network, tokens, language)
+
+    @classmethod
+    def _loaded(cls, network: Path, tokens: Path, language: Language) -> SenseVoice:
+        sherpa = import_sherpa()
+        return cls(
+            sherpa.OfflineRecognizer.from_sense_voice(
+                model=str(network), tokens=str(tokens), language=_NAMES[language]
+            )
+        )
+
+    def hear(self, pcm: bytes, rate_hz: int) -> Hypothesis | None:
+        """What was said in a whole utterance (s16le); None where nothing was."""
+        resampler = Resampler(rate_hz, _RATE_HZ)
+        audio = resampler.resample(pcm) + resampler.flush()
+        if len(audio) < 2 * _SHORTEST_S * _RATE_HZ:
+            return None
+        stream = self._recognizer.create_stream()
+        stream.accept_waveform(_RATE_HZ, np.frombuffer(audio, "<i2").astype(np.float32) / 32768.0)
+        self._recognizer.decode_stream(stream)
+        result = stream.result
+        text = join_words(result.text.split())
+        if not text:
+            return None
+        words = words_of_tokens(result.tokens, result.timestamps, (), _FRAME_S)
+        return Hypothesis(text=text, words=words, score=0.0, confidence=1.0)
+
+
+class TwoPassEngine:
+    """An engine whose finished utterances are heard again by :class:`SenseVoice`."""
+
+    def __init__(self, first: Engine, second: SenseVoice) -> None:
+        self._first = first
+        self._second = second
+
+    @property
+    def language(self) -> Language:
+        """The language recognised."""
+        return self._first.language
+
+    @property
+    def rate_hz(self) -> int:
+        """The native rate of the first pass, Hertz."""
+        return self._first.rate_hz
+
+    def recogniser(self, *, alternatives: int = 10) -> TwoPassRecogniser:
+        """A new recogniser at :attr:`rate_hz`."""
+        return TwoPassRecogniser(self._first.recogniser(alternatives=alternatives), self._second)
+
+
+class TwoPassRecogniser:
+    """Keeps the audio of the utterance in progress for the second pass."""
+
+    def __init__(self, first: Recogniser, second: SenseVoice) -> None:
+        self._first = first
+        self._second = second
+        self._audio = bytearray()
+
+    @property
+    def language(self) -> Language:
+        """The language recognised."""
+        return self._first.language
+
+    @property
+    def rate_hz(self) -> int:
+        """The rate at which audio is due, Hertz."""
+        return self._first.rate_hz
+
+    def accept(self, pcm: bytes) -> bool:
+        """As the first pass."""
+        endpoint = self._first.accept(pcm)
+        self._audio += pcm
+        return endpoint
+
+    def partial(self) -> str:
+        """As the first pass."""
+        return self._first.partial()
+
+    def finish(self) -> Recognition:
+        """The second pass's text first, then what the first pass heard."""
+        heard = self._first.finish()
+        audio = bytes(self._audio)
+        self._audio.clear()
+        if heard.best is None:
+            return heard
+        again = self._second.hear(audio, self.rate_hz)
+        return heard if again is None else _together(heard, again)
+
+    def reset(self) -> None:
+        """Throw the utterance in progress away and start anew."""
+        self._audio.clear()
+        self._first.reset()
+
+
+def _together(first: Recognition, again: Hypothesis) -> Recognition:
+    """One list: equal texts count together, the second pass's comes first."""
+    total = sum(h.confidence for h in first.hypotheses) or 1.0
+    rest, agreed = [], 0.0
+    for hypothesis in first.hypotheses:
+        share = (1 - _TRUST) * hypothesis.confidence / total
+        if hypothesis.text == again.text:
+            agreed += share
+        else:
+            rest.append(replace(hypothesis, confidence=share))
+    best = first.best
+    score = best.score if best is not None else 0.0
+    head = replace(again, score=score, confidence=_TRUST + agreed)
+    return replace(first, hypotheses=(head, *rest))
+
+
+if __name__ == "__main__":
+    _network, _tokens = check_sense_voice(Path(sys.argv[1]))
+    SenseVoice._loaded(_network, _tokens, Language(sys.argv[2])).hear(bytes(2 * 8000), 8000)
