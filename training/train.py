@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import itertools
 import multiprocessing as mp
 import os
@@ -130,6 +131,12 @@ def _produce(
         queue.put(batch)
 
 
+@functools.cache
+def _fast_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16: twice as fast; without, a hundredth."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def loss_of(
     net: network.Network,
     batch: Batch,
@@ -140,7 +147,7 @@ def loss_of(
     smoothing: float = 0.05,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy a frame, and the MMI loss a frame (0 without ``bigram``)."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):  # twice as fast where the CPU has AVX512-BF16
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_fast_bfloat16()):
         out = net.outputs[batch.language](net.trunk(x, dropout))
     out = out.float().log_softmax(1)
     target = batch.target[:, : out.shape[2]]

@@ -24,6 +24,7 @@ COMMANDS = {
     "match": "Match text to a queue.",
     "eval": "Measure the matcher on labelled text or recordings.",
     "diff": "Show which calls an edit of the queues sends elsewhere.",
+    "train": "Fit the matcher to your phrases, and measure it on them.",
     "check": "Check config/queues.yaml.",
     "talk": "Talk to Kapok through the microphone.",
     "models": "List the installed speech models.",

@@ -2,10 +2,10 @@
 
 Three kinds of evidence, each one number for each (utterance, phrase) or (utterance, class):
 
-*Classes.* Kernel ridge regression (Rifkin & Klautau 2004, regularised least squares
-classification) over idf-weighted n-grams: characters, toneless syllables, and syllables folded
-into the classes that are taken for one another. Closed form, no random start: the same phrases
-always give the same matcher. At run time it is a sum of rows of a small matrix.
+*Classes.* A linear classifier (scikit-learn's ridge regression to -1 and 1; Rifkin & Klautau 2004,
+regularised least squares classification) over idf-weighted n-grams: characters, toneless
+syllables, and syllables folded into the classes that are taken for one another. No random start:
+the same phrases always give the same matcher. At run time it is a sparse product.
 
 *Overlap.* Cosine between the same n-gram vectors of the utterance and of each phrase.
 
@@ -20,7 +20,6 @@ Arrays: H hypotheses, P phrases, K classes, F features.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +28,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from rapidfuzz import fuzz, process
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import normalize
 
 from ivr.intent.lexicon import Finder, concepts, words
 from ivr.intent.normalise import normalise, strip_carriers
@@ -49,8 +51,9 @@ _CONCEPT = 2.5
 _CONCEPT_SOUND = 1.5  # a concept's word by its toneless syllables
 _RIDGE = 0.5  # regularisation; the kernel of a phrase with itself is 1
 _UNKNOWN = 0.3  # how much an n-gram that no phrase has weighs against the utterance
-_FREQUENT = 60  # phrases with a feature from which dense arithmetic is the faster
-_ALIGNED = 5  # hypotheses that are aligned; n-grams see all
+_COVERED = 0.97  # share of the hypotheses' weight that is looked at
+_MOST_HYPOTHESES = 8
+_ALIGNED = 5  # hypotheses that are aligned; n-grams see all that are looked at
 _GAP = 0.35  # cost of a character left out or put in, as a share of its weight
 _FAR = 0.42  # syllables at this distance are neither like nor unlike
 _LONGEST = 64  # characters aligned; n-grams see all
@@ -141,6 +144,27 @@ def features(text: str, language: Language) -> tuple[tuple[float, set[str]], ...
     )
 
 
+@functools.cache
+def _vocabulary(language: Language) -> dict[str, int]:
+    """Every feature that a phrase of this process ever had, with its column."""
+    return {}
+
+
+@functools.lru_cache(maxsize=65536)
+def _interned(text: str, language: Language) -> tuple[Ints, Floats]:
+    """Columns of a phrase's features and their family's weights; new features get new columns.
+
+    Kept, so that an edit of the queues costs no more than the phrases that it changes.
+    """
+    known = _vocabulary(language)
+    ids: list[int] = []
+    weights: list[float] = []
+    for weight, names in features(text, language):
+        ids += [known.setdefault(name, len(known)) for name in sorted(names)]
+        weights += [weight] * len(names)
+    return np.array(ids, dtype=np.int32), np.array(weights, dtype=np.float32)
+
+
 class PhraseIndex:
     """The phrases of all classes as heard in one language."""
 
@@ -159,67 +183,33 @@ class PhraseIndex:
     # -- building ---------------------------------------------------------------------------------
 
     def _index_features(self) -> None:
-        rows = [features(c, self.language) for c in self._cores]
-        count = Counter(name for row in rows for _, names in row for name in names)
-        weight = {name: w for row in rows for w, names in row for name in names}
-        self._feature = {name: i for i, name in enumerate(sorted(count))}
-        total = len(rows)
+        """``_matrix``: the phrases' vectors of length 1 as rows, (P, F), sparse."""
+        rows = [_interned(c, self.language) for c in self._cores]
+        self._feature = _vocabulary(self.language)
+        size, total = len(self._feature), len(rows)
+        feature = np.concatenate([ids for ids, _ in rows])
+        family = np.concatenate([weights for _, weights in rows])
+        start = np.cumsum([0, *(len(ids) for ids, _ in rows)])
+        count = np.bincount(feature, minlength=size)
+        rarity = np.log((total + 1) / (count + 0.5))
         self._unseen_idf = math.log((total + 1) / 0.5)
-        self._feature_weight = np.array(
-            [weight[name] * math.log((total + 1) / (count[name] + 0.5)) for name in self._feature],
-            dtype=np.float32,
-        )
-        ids = [np.array([self._feature[n] for _, ns in row for n in ns]) for row in rows]
-        values = [self._feature_weight[i] for i in ids]
-        values = [v / max(float(np.linalg.norm(v)), 1e-6) for v in values]
-        feature = np.concatenate(ids)
-        order = np.argsort(feature, kind="stable")
-        phrase = np.repeat(np.arange(total, dtype=np.int32), [len(i) for i in ids])
-        self._posting_feature = feature[order]
-        self._posting_phrase = phrase[order]
-        self._posting_value = np.concatenate(values)[order].astype(np.float32)
-        self._posting_start = np.searchsorted(
-            self._posting_feature, np.arange(len(count) + 1)
-        ).astype(np.int64)
+        self._feature_weight = np.zeros(size, dtype=np.float32)
+        self._feature_weight[feature] = family * rarity[feature]
+        value = self._feature_weight[feature]
+        matrix = csr_matrix((value, feature, start), shape=(total, size), dtype=np.float32)
+        self._size = size  # later indexes may know more features, and others knew some before
+        self._has = (count > 0).tobytes()
+        self._matrix = normalize(matrix, copy=False)
+        self._columns = self._matrix.T.tocsr()  # (F, P)
 
     def _fit_classes(self) -> None:
         """Weights of each feature for each class, ``(F, K)``."""
-        total = len(self._cores)
-        kernel = self._kernel()
-        kernel[np.diag_indices_from(kernel)] = 1.0 + _RIDGE / self._weight
-        targets = np.full((total, len(self.labels)), -1.0, dtype=np.float32)
-        targets[np.arange(total), self._label] = 1.0
+        targets = np.full((len(self._cores), len(self.labels)), -1.0, dtype=np.float32)
+        targets[np.arange(len(self._cores)), self._label] = 1.0
         self._bias = targets.mean(axis=0).astype(np.float32)
-        alpha = np.linalg.solve(kernel, targets - self._bias).astype(np.float32)
-        self._class_weight = np.zeros((len(self._feature), len(self.labels)), dtype=np.float32)
-        np.add.at(
-            self._class_weight,
-            self._posting_feature,
-            self._posting_value[:, None] * alpha[self._posting_phrase],
-        )
-        del self._posting_feature
-
-    def _kernel(self) -> Floats:
-        """Products of all pairs of phrases but a phrase with itself, feature by feature.
-
-        Most features are in two or three phrases: going through those is many times faster than
-        the product of the dense matrices. A feature of one phrase alone makes no pair.
-        """
-        kernel = np.zeros((len(self._cores), len(self._cores)), dtype=np.float32)
-        frequent = []
-        bounds = self._posting_start.tolist()
-        for start, stop in itertools.pairwise(bounds):
-            if stop - start > _FREQUENT:
-                column = np.zeros(len(kernel), dtype=np.float32)
-                column[self._posting_phrase[start:stop]] = self._posting_value[start:stop]
-                frequent.append(column)
-            elif stop - start > 1:
-                rows, values = self._posting_phrase[start:stop], self._posting_value[start:stop]
-                kernel[rows[:, None], rows] += values[:, None] * values
-        if frequent:
-            columns = np.stack(frequent, axis=1)
-            kernel += columns @ columns.T
-        return kernel
+        model = Ridge(alpha=_RIDGE, fit_intercept=False, solver="sparse_cg", tol=1e-3)
+        model.fit(self._matrix, targets - self._bias, sample_weight=self._weight)
+        self._class_weight = np.ascontiguousarray(model.coef_.T, dtype=np.float32)
 
     def _index_sounds(self) -> None:
         sounds = table(self.language)
@@ -247,14 +237,13 @@ class PhraseIndex:
 
     def evidence(self, hypotheses: Sequence[tuple[str, float]]) -> Evidence:
         """Evidence from hypotheses ``(core text, weight)``; weights sum to at most 1."""
-        vectors = [self._vector(text) for text, _ in hypotheses]
+        hypotheses = _likely(hypotheses)
+        vectors = self._vectors([text for text, _ in hypotheses])
         weights = np.array([w for _, w in hypotheses], dtype=np.float32)
-        ridge = _pool(
-            np.stack([v @ self._class_weight[ids] + self._bias for ids, v in vectors]), weights
-        )
-        cosine = self._cosines(vectors, weights)
+        ridge = _pool(vectors @ self._class_weight + self._bias, weights)
+        cosine = _pool((vectors @ self._columns).toarray(), weights) * self._weight
         chosen = self._shortlist(cosine)
-        first = sorted(hypotheses, key=lambda h: -h[1])[:_ALIGNED]
+        first = hypotheses[:_ALIGNED]
         texts = [text[:_LONGEST] for text, _ in first]
         share = np.array([w for _, w in first], dtype=np.float32)
         share *= weights.sum() / max(float(share.sum()), 1e-6)
@@ -264,36 +253,25 @@ class PhraseIndex:
         pooled["cosine"] = cosine[chosen]
         return self._by_class(ridge, chosen, pooled)
 
-    def _vector(self, text: str) -> tuple[Ints, Floats]:
-        """Known features of a text and their values, scaled by all that the text has."""
-        known = self._feature
-        ids: list[int] = []
-        unknown = 0.0
-        for weight, names in features(text, self.language):
-            found = [i for i in map(known.get, names) if i is not None]
-            unknown += (len(names) - len(found)) * weight**2
-            ids += found
-        index = np.sort(np.array(ids, dtype=np.int32))  # sorted: sets have no order of their own
-        value = self._feature_weight[index]
-        norm = math.sqrt(float(value @ value) + _UNKNOWN * unknown * self._unseen_idf**2)
-        return index, value / np.float32(max(norm, 1e-6))
-
-    def _cosines(self, vectors: list[tuple[Ints, Floats]], weights: Floats) -> Floats:
-        out = np.zeros((len(vectors), len(self._cores)), dtype=np.float32)
-        for row, (ids, values) in zip(out, vectors, strict=True):
-            start, stop = self._posting_start[ids], self._posting_start[ids + 1]
-            lengths = stop - start
-            if not lengths.sum():
-                continue
-            where = np.arange(lengths.sum()) + np.repeat(
-                start - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths
-            )
-            row += np.bincount(
-                self._posting_phrase[where],
-                weights=self._posting_value[where] * np.repeat(values, lengths),
-                minlength=len(row),
-            )
-        return _pool(out, weights) * self._weight
+    def _vectors(self, texts: Sequence[str]) -> csr_matrix:
+        """Known features of texts, scaled by all that each text has: (H, F), sparse."""
+        known, has, size = self._feature, self._has, self._size
+        rows, scales = [], []
+        for text in texts:
+            ids: list[int] = []
+            unknown = 0.0
+            for weight, names in features(text, self.language):
+                found = [i for i in map(known.get, names) if i is not None and i < size and has[i]]
+                unknown += (len(names) - len(found)) * weight**2
+                ids += found
+            index = np.sort(np.array(ids, dtype=np.int32))  # sorted: sets have no order
+            value = self._feature_weight[index]
+            norm = math.sqrt(float(value @ value) + _UNKNOWN * unknown * self._unseen_idf**2)
+            rows.append(index)
+            scales.append(value / np.float32(max(norm, 1e-6)))
+        start = np.cumsum([0, *map(len, rows)])
+        shape = (len(texts), self._size)
+        return csr_matrix((np.concatenate(scales), np.concatenate(rows), start), shape=shape)
 
     def _shortlist(self, cosine: Floats) -> Ints:
         """The nearest phrase of every class and the six nearest of all."""
@@ -372,6 +350,17 @@ class PhraseIndex:
             columns[name] = column
         phrase = tuple(self._examples[chosen[n]].text if n >= 0 else "" for n in nearest)
         return Evidence(ridge=ridge, phrase=phrase, **columns)
+
+
+def _likely(hypotheses: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The likeliest hypotheses first, those that hold nearly all of the weight."""
+    ranked = sorted(hypotheses, key=lambda h: -h[1])
+    total, kept = sum(w for _, w in ranked), 0.0
+    for n, (_, weight) in enumerate(ranked):
+        if n and (kept >= _COVERED * total or n == _MOST_HYPOTHESES):
+            return ranked[:n]
+        kept += weight
+    return ranked
 
 
 def _pool(scores: Floats, weights: Floats) -> Floats:

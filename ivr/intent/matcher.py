@@ -15,13 +15,14 @@ thresholds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ivr.intent.background import BACKGROUND
+from ivr.intent.calibration import Calibration
 from ivr.intent.evidence import Evidence, Example, PhraseIndex, core
 from ivr.intent.needs import corrected, several
 from ivr.intent.normalise import normalise
@@ -30,7 +31,7 @@ from ivr.intent.urgent import PersonWish, asks_about
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue
 
-__all__ = ["Calibration", "Matcher"]
+__all__ = ["Matcher", "label_of"]
 
 _NOTHING: Final = "background"  # labels of queues and emergencies carry a prefix
 _QUEUE: Final = "queue:"
@@ -48,29 +49,11 @@ _PERSON_SHARE = 0.4  # of the weight of the hypotheses
 _EVIDENCE: Final = ("ridge", "cosine", "dice", "precision", "recall", "ratio")
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Weights of a conditional logit (McFadden 1974) over the evidence of each class.
-
-    Fitted by ``python -m bench.intent --fit`` on the tuning half of
-    ``tests/intent/paraphrases.tsv`` with simulated recognition errors; the other half is what the
-    accuracy is reported on.
-    """
-
-    ridge: float = 5.06
-    cosine: float = 1.53
-    dice: float = 1.96
-    precision: float = 1.15
-    recall: float = 1.14
-    ratio: float = 1.65
-    background: float = -0.67  # what the background has before any evidence
-    emergency: float = -0.65
-    background_ridge: float = -0.59  # added to ``ridge`` for the background
-    background_dice: float = -0.23  # added to ``dice`` for the background
-
-    def vector(self) -> npt.NDArray[np.float64]:
-        """The weights in the order of the fields."""
-        return np.array([getattr(self, f.name) for f in fields(self)])
+def label_of(expected: str) -> str:
+    """The class of a queue id, ``emergency:NUMBER`` or ``off_topic``."""
+    if expected == "off_topic":
+        return _NOTHING
+    return expected if expected.startswith(_EMERGENCY) else _QUEUE + expected
 
 
 class Matcher:
@@ -78,7 +61,7 @@ class Matcher:
 
     Args:
         catalogue: the queues and their phrases.
-        calibration: weights of the evidence.
+        calibration: weights of the evidence, instead of the catalogue's or the built-in ones.
         languages: those that will be asked for; a language less is half the time to build.
     """
 
@@ -90,7 +73,7 @@ class Matcher:
         languages: Iterable[Language] = tuple(Language),
     ) -> None:
         self._thresholds = catalogue.thresholds
-        self._weights = (calibration or Calibration()).vector()
+        self._weights = (calibration or catalogue.calibration or Calibration()).vector()
         self._index = {
             language: PhraseIndex(_examples(catalogue, language), language)
             for language in languages
@@ -112,12 +95,18 @@ class Matcher:
         heard = _merged(said)
         if not heard:
             return _no_match(best)
-        urgent = self._emergency(best, heard, self._classes(heard, language))
+        found = self._classes(heard, language)
+        urgent = self._emergency(best, heard, found)
         if urgent is not None:
             return urgent
         meant = _merged([(corrected(text), weight) for text, weight in heard])
         wish = self._wish_for_person(best, meant, language)
-        return wish or self._several(best, meant, language) or self._queue(best, meant, language)
+        if wish is not None:
+            return wish
+        several_needs = self._several(best, meant, language)
+        if several_needs is not None:
+            return several_needs
+        return self._queue(best, found if meant == heard else self._classes(meant, language))
 
     def decide(self, confidence: float) -> Decision:
         """What the catalogue's thresholds make of the best queue's confidence, 0 to 1."""
@@ -130,7 +119,12 @@ class Matcher:
     ) -> Match | None:
         """Several needs, each a queue of its own: the first is asked about, the others named."""
         parts = several(heard[0][0])
-        found = [self._queue(part, [(part, 1.0)], language) for part in parts[:_MOST_NEEDS]]
+        if len(parts) < 2:
+            return None
+        found = [
+            self._queue(part, self._classes([(part, 1.0)], language))
+            for part in parts[:_MOST_NEEDS]
+        ]
         sure = [m for m in found if m.decision in (Decision.ROUTE, Decision.CONFIRM)]
         needs = tuple(dict.fromkeys(m.queue for m in sure if m.queue is not None))
         if len(needs) < 2:
@@ -143,6 +137,11 @@ class Matcher:
             decision=Decision.CONFIRM,
             needs=needs,
         )
+
+    @property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """The weights of the evidence, as :meth:`design` has its columns."""
+        return self._weights.copy()
 
     def design(
         self, text: str | Sequence[tuple[str, float]], language: Language
@@ -209,8 +208,7 @@ class Matcher:
             candidates=(),
         )
 
-    def _queue(self, best: str, heard: list[tuple[str, float]], language: Language) -> Match:
-        found = self._classes(heard, language)
+    def _queue(self, best: str, found: _Classes) -> Match:
         candidates = found.candidates()
         confidence = candidates[0].confidence if candidates else 0.0
         return Match(

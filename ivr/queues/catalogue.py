@@ -30,6 +30,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from ivr.intent.calibration import CALIBRATION_FILE, Calibration, read_calibration
 from ivr.language import Language
 from ivr.queues.hours import OpeningHours, parse_hours
 from ivr.queues.phrases import OFF_TOPIC, read_phrases
@@ -170,6 +171,12 @@ def _hours(value: object, info: ValidationInfo) -> OpeningHours:
 
 Phrase = Annotated[str, AfterValidator(_check_phrase)]
 Name = Annotated[str, AfterValidator(_check_name)]
+
+
+def _no_calibration(value: object) -> object:
+    raise refuse("calibration does not stand in this file", "run `ivr train`, and delete it here")
+
+
 HotWord = Annotated[str, AfterValidator(_check_hot_word)]
 Whole = Annotated[int, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
@@ -262,6 +269,8 @@ class Catalogue(_Model):
     hot_words: Annotated[tuple[HotWord, ...], AfterValidator(_check_hot_words)] = Field(
         default=(), max_length=MAX_HOT_WORDS, examples=["hot_words: [十五运会, 穗好办]"]
     )
+    #: How the matcher weighs its evidence, from calibration.json beside the file; see `ivr train`.
+    calibration: Annotated[Calibration | None, BeforeValidator(_no_calibration)] = None
     off_topic: Phrases = Phrases(cmn=(), yue=())  # what no queue answers
     emergencies: tuple[Emergency, ...] = ()
     queues: tuple[Queue, ...] = Field(examples=["queues:"])
@@ -315,13 +324,17 @@ def _warnings(catalogue: Catalogue) -> Iterator[str]:
 def load_catalogue(path: Path | str) -> Catalogue:
     """The catalogue in the file at ``path``.
 
-    Phrases of its ``phrase_folder`` are among those of the queues.
+    Phrases of its ``phrase_folder`` are among those of the queues; ``calibration.json`` beside it,
+    which ``ivr train`` writes, is taken up.
 
     Raises:
         ConfigError: every fault of the file, one a line:
             ``file:line:column: what is wrong; how to mend it``.
     """
     catalogue = _catalogue(read_yaml(path))
+    calibration = read_calibration(Path(path).parent / CALIBRATION_FILE)
+    if calibration is not None:
+        catalogue = catalogue.model_copy(update={"calibration": calibration})
     if catalogue.phrase_folder is None:
         return catalogue
     return _with_folder(catalogue, Path(path).parent / catalogue.phrase_folder, str(path))

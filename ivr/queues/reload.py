@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivr.errors import ConfigError
+from ivr.intent.calibration import CALIBRATION_FILE
 from ivr.queues.catalogue import Catalogue, load_catalogue
 
 __all__ = ["CatalogueWatch", "Change", "version_of"]
@@ -31,7 +32,7 @@ class Change:
 
 
 class CatalogueWatch:
-    """Watches ``queues.yaml`` and the phrase files beside it.
+    """Watches ``queues.yaml``, the phrase files beside it, and ``calibration.json``.
 
     Args:
         path: the catalogue that ``catalogue`` was loaded from.
@@ -73,7 +74,8 @@ class CatalogueWatch:
 
     def _look(self) -> _Seen:
         out: _Seen = {}
-        for path in [self._path, *(sorted(self._folder.glob("*.txt")) if self._folder else ())]:
+        phrases = sorted(self._folder.glob("*.txt")) if self._folder else ()
+        for path in [self._path, self._path.parent / CALIBRATION_FILE, *phrases]:
             try:
                 found = path.stat()
             except OSError:  # an editor is putting a new file in its place
