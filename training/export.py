@@ -1,6 +1,7 @@
 """Write the trained network as model directories that ``vosk.Model`` loads.
 
-python -m training.export --data ../shared/data --models models
+    python -m training.export --data ../shared/data --models models
+    python -m training.export --graph-only      # the same networks, words and n-grams of today
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ WORD_COST = {"cmn": 0.0, "yue": 0.0}
 LANGUAGE_NAMES = {"cmn": "Mandarin", "yue": "Cantonese"}
 
 
+#: The network's output labels in their order, one a line.
+UNITS = "units.txt"
+
+
 def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
     """The averaged network of a checkpoint, in evaluation mode, and what it was trained for.
 
@@ -88,6 +93,7 @@ def export(
     (folder / "conf" / "mfcc.conf").write_text(MFCC_CONF)
     (folder / "conf" / "model.conf").write_text(MODEL_CONF)
     labels = net.labels[language]
+    (folder / UNITS).write_text("".join(f"{unit}\n" for unit in labels), encoding="utf-8")
     build_graph(language, labels, readings, arpa, folder, lm_scale=lm_scale, word_cost=word_cost)
 
 
@@ -107,6 +113,25 @@ def card(net: Network, language: str, trained: dict[str, float]) -> dict[str, ob
     }
 
 
+def rebuild_graph(
+    language: str,
+    folder: Path,
+    readings: lm.Lexicon,
+    arpa: Path,
+    *,
+    lm_scale: float,
+    word_cost: float,
+) -> None:
+    """The decoding graph of a model directory anew, its network as it is."""
+    labels = (folder / UNITS).read_text(encoding="utf-8").split()
+    build_graph(language, labels, readings, arpa, folder, lm_scale=lm_scale, word_cost=word_cost)
+    file = folder / "model.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    updates = content["version"].rpartition(".")[2]
+    content |= {"version": f"{datetime.now(UTC):%Y.%m.%d}.{updates}", "accuracy": {}}
+    file.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -118,8 +143,10 @@ def main() -> None:
     p.add_argument("--checkpoints", type=Path, nargs="+", help="averaged; work/net.pt alone")
     p.add_argument("--lm-scale", type=float)
     p.add_argument("--word-cost", type=float)
+    p.add_argument("--graph-only", action="store_true", help="keep the networks that are there")
     a = p.parse_args()
-    net, trained = load_network(*(a.checkpoints or [a.work / "net.pt"]))
+    if not a.graph_only:
+        net, trained = load_network(*(a.checkpoints or [a.work / "net.pt"]))
     corpus = Corpus.cached(a.data / "speech", a.work / "corpus.pickle")
     for language in a.languages:
         folder = a.models / language
@@ -127,9 +154,12 @@ def main() -> None:
         readings = lm.build(language, corpus, a.data / "text", a.queues, arpa)
         scale = LM_SCALE[language] if a.lm_scale is None else a.lm_scale
         cost = WORD_COST[language] if a.word_cost is None else a.word_cost
-        export(net, language, folder, readings, arpa, lm_scale=scale, word_cost=cost)
-        text = json.dumps(card(net, language, trained), ensure_ascii=False, indent=2)
-        (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+        if a.graph_only:
+            rebuild_graph(language, folder, readings, arpa, lm_scale=scale, word_cost=cost)
+        else:
+            export(net, language, folder, readings, arpa, lm_scale=scale, word_cost=cost)
+            text = json.dumps(card(net, language, trained), ensure_ascii=False, indent=2)
+            (folder / "model.json").write_text(text + "\n", encoding="utf-8")
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
         print(f"{folder}: {len(readings)} words, {size:.1f} MB, {LANGUAGE_NAMES[language]}")
 

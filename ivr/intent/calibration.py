@@ -31,16 +31,16 @@ class Calibration(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
-    ridge: float = 3.86
-    cosine: float = 1.7
-    dice: float = 1.79
-    precision: float = 1.22
-    recall: float = 0.33
-    ratio: float = 1.18
-    background: float = -0.37  # what the background has before any evidence
-    emergency: float = 0.07
-    background_ridge: float = -0.1  # added to ``ridge`` for the background
-    background_dice: float = 0.47  # added to ``dice`` for the background
+    ridge: float = 3.93
+    cosine: float = 1.5
+    dice: float = 1.83
+    precision: float = 1.54
+    recall: float = 0.22
+    ratio: float = 1.11
+    background: float = -0.05  # what the background has before any evidence
+    emergency: float = 0.1
+    background_ridge: float = 0.01  # added to ``ridge`` for the background
+    background_dice: float = 0.31  # added to ``dice`` for the background
 
     @pydantic.field_validator("*")
     @classmethod

@@ -1,0 +1,124 @@
+"""What the telephone costs the matcher: the same utterances as text and as heard.
+
+    python -m bench.by_ear                 needs espeak-ng; some minutes
+
+The utterances of ``tests/intent/paraphrases.tsv`` that a queue answers are spoken by the espeak-ng
+voices of ``audio_fixtures/make.py``, which are in no training data, over a telephone band and
+mu-law, on a quiet line and with white noise at 15 dB, and heard by both recognisers as a call is:
+the language is decided, the n-best list matched.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from audio_fixtures import effects
+from audio_fixtures.make import VARIANTS, speak
+from bench.intent import Utterance, read_utterances
+from ivr.asr.factory import Speech, load_speech
+from ivr.intent.cases import Case, is_right, judge
+from ivr.intent.matcher import Matcher
+from ivr.intent.types import Decision
+from ivr.language import Language
+from ivr.queues.catalogue import load_catalogue
+from ivr.settings import load_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+RATE_HZ = 8000
+LINES = {"quiet": None, "15 dB": 15.0}
+
+
+def spoken(utterance: Utterance, snr_db: float | None) -> bytes:
+    """The utterance over a telephone line, s16le; the same every time."""
+    rng = np.random.default_rng(zlib.crc32(utterance.text.encode()))
+    voice = sorted(VARIANTS)[int(rng.integers(len(VARIANTS)))]
+    x = speak(
+        utterance.text,
+        utterance.language,
+        variant=voice,
+        rate_wpm=int(rng.integers(135, 190)),
+        pitch=VARIANTS[voice] + int(rng.integers(-10, 11)),
+    )
+    x = np.pad(np.asarray(x), (round(0.4 * RATE_HZ), round(0.8 * RATE_HZ)))
+    x = effects.set_active_level(effects.telephone_band(x), -24.0)
+    if snr_db is not None:
+        noise = effects.telephone_band(effects.white_noise(len(x), rng))
+        x = effects.add_noise(x, noise, snr_db)
+    pcm = np.clip(x * 32767, -32768, 32767)
+    level = np.sign(pcm) * np.log1p(255 * np.abs(pcm) / 32768) / np.log(256)  # G.711's mu-law
+    steps = np.round(level * 127) / 127
+    back = np.sign(steps) * (np.power(256, np.abs(steps)) - 1) / 255 * 32767
+    return np.asarray(back, "<i2").tobytes()
+
+
+def heard(speech: Speech, utterance: Utterance, snr_db: float | None) -> Case:
+    """What both recognisers make of it."""
+    call = speech.call(rate_hz=RATE_HZ)
+    pcm = spoken(utterance, snr_db)
+    for i in range(0, len(pcm), 3200):
+        call.accept(pcm[i : i + 3200])
+    said = call.finish()
+    return Case(
+        utterance.text,
+        said.weighed(),
+        said.language,
+        said.language_confidence,
+        utterance.expected,
+    )
+
+
+def _row(matcher: Matcher, cases: Sequence[Case], spoken_in: Sequence[Language]) -> list[str]:
+    outcomes = [(case, judge(matcher, case)) for case in cases]
+    found: Counter[str] = Counter()
+    for case, match in outcomes:
+        right = is_right(case.expected or "", match)
+        routed = match.decision is Decision.ROUTE
+        found.update(right=right, routed=routed, wrong=routed and not right)
+    same = sum(c.language is k for c, k in zip(cases, spoken_in, strict=True))
+    return [
+        f"{found['right'] / len(cases):.1%}",
+        f"{found['routed'] / len(cases):.1%}",
+        f"{found['wrong'] / max(1, found['routed']):.1%}",
+        f"{same / len(cases):.1%}",
+        str(len(cases)),
+    ]
+
+
+def main() -> None:
+    """Print the table."""
+    if shutil.which("espeak-ng") is None:
+        print("espeak-ng is not installed", file=sys.stderr)
+        return
+    settings = load_settings(ROOT / "config/kapok.yaml")
+    catalogue = load_catalogue(settings.queues)
+    matcher = Matcher(catalogue)
+    speech = load_speech(settings, hot_words=catalogue.hot_words)
+    shown = Table("language", "line", "queue right", "routed", "wrong of these", "language right",
+                  "utterances", title="Paraphrases as text and by ear")  # fmt: skip
+    for language in Language:
+        chosen = [u for u in read_utterances() if u.language is language and u.is_queue]
+        as_text = [
+            Case(u.text, {language: [(u.text, 1.0)]}, language, expected=u.expected) for u in chosen
+        ]
+        shown.add_row(language, "text", *_row(matcher, as_text, [language] * len(chosen)))
+        for name, snr_db in LINES.items():
+            hear = functools.partial(heard, speech, snr_db=snr_db)
+            with ThreadPoolExecutor(settings.recognition.threads) as pool:
+                cases = list(pool.map(hear, chosen))
+            shown.add_row(language, name, *_row(matcher, cases, [language] * len(chosen)))
+    Console(width=110).print(shown)
+
+
+if __name__ == "__main__":
+    main()
