@@ -1,7 +1,7 @@
 """Write the trained network as model directories that ``vosk.Model`` loads.
 
-    python -m training.export --data ../shared/data --models models
-    python -m training.export --graph-only      # the same networks, words and n-grams of today
+python -m training.export --data ../shared/data --models models
+python -m training.export --graph-only      # the same networks, words and n-grams of today
 """
 
 from __future__ import annotations
