@@ -46,7 +46,8 @@ class Heard:
     texts: list[str] = field(default_factory=list)
 
 
-def _speech(language: Language) -> list[tuple[bytes, str]]:
+def fixture_speech(language: Language) -> list[tuple[bytes, str]]:
+    """Audio (s16le) and text of the fixtures in which somebody says what is written."""
     with (FIXTURES / "labels.csv").open(encoding="utf-8") as stream:
         rows = [r for r in csv.DictReader(stream) if r["kind"] == "speech"]
     return [
@@ -88,7 +89,7 @@ def main() -> None:
     columns = ("language", "engine", "base-syllable error", "same text", "RTF", "ratio", "load")
     shown = Table(*columns, title="Engines on audio_fixtures, one core")
     for language in Language:
-        speech = _speech(language)
+        speech = fixture_speech(language)
         with tempfile.TemporaryDirectory() as folder:
             convert(ROOT / "models" / language, Path(folder, language))
             results: dict[str, Heard] = {}

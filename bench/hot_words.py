@@ -10,7 +10,6 @@ that does say one of the names is none.
 
 from __future__ import annotations
 
-import csv
 import shutil
 import sys
 import tempfile
@@ -22,13 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from audio_fixtures.make import speak
+from bench.engines import fixture_speech
 from ivr.asr.hot_words import COST, add_hot_words
 from ivr.asr.vosk_engine import VoskEngine
-from ivr.audio.files import read_audio
 from ivr.language import Language
 
 ROOT = Path(__file__).resolve().parent.parent
-FIXTURES = ROOT / "audio_fixtures"
 SEED = 20260501
 NAMES = tuple(
     "十五运会 粤省事 穗好办 广佛同城 琶醍 湾区通 穗康码 适老化改造 "  # noqa: SIM905
@@ -62,16 +60,6 @@ def _spoken(language: Language) -> list[tuple[str, bytes]]:
     return out
 
 
-def _fixtures(language: Language) -> list[tuple[str, bytes]]:
-    with (FIXTURES / "labels.csv").open(encoding="utf-8") as stream:
-        rows = [r for r in csv.DictReader(stream) if r["kind"] == "speech"]
-    return [
-        (r["text"], read_audio(FIXTURES / r["file"], rate_hz=8000).pcm)
-        for r in rows
-        if r["language"] == language
-    ]
-
-
 def _hear(engine: VoskEngine, pcm: bytes) -> str:
     recogniser = engine.recogniser()
     for i in range(0, len(pcm), BLOCK):
@@ -87,7 +75,7 @@ def main() -> None:
     shown = Table("language", "cost", "names heard", "false alarms", "ready after")
     for language in Language:
         model = ROOT / "models" / language
-        spoken, fixtures = _spoken(language), _fixtures(language)
+        spoken, fixtures = _spoken(language), fixture_speech(language)
         for cost in (None, *COSTS):
             begin = time.perf_counter()
             if cost is None:
@@ -99,7 +87,7 @@ def main() -> None:
             ready_s = time.perf_counter() - begin
             heard = sum(name in _hear(engine, pcm) for name, pcm in spoken)
             false = 0
-            for text, pcm in fixtures:
+            for pcm, text in fixtures:
                 found = _hear(engine, pcm)
                 false += any(name in found and name not in text for name in NAMES)
             shown.add_row(

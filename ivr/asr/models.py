@@ -22,15 +22,19 @@ from ivr.errors import ModelError
 from ivr.language import Language
 
 __all__ = [
+    "MEND",
     "ModelCard",
     "VoskDirectory",
+    "check_is_directory",
     "check_vosk_directory",
     "describe_fault",
+    "first_bytes",
     "model_id",
     "read_card",
 ]
 
-_MEND = "copy the whole model directory again, or name another one in config/kapok.yaml"
+#: What helps where a model is not whole.
+MEND = "copy the whole model directory again, or name another one in config/kapok.yaml"
 _LFS = b"version https://git-lfs"
 #: First bytes of every OpenFst file, and the header flag "an output symbol table follows".
 _FST_MAGIC, _HAS_OUTPUT_SYMBOLS = 2125659606, 0x2
@@ -99,7 +103,7 @@ def check_vosk_directory(path: Path) -> VoskDirectory:
         ModelError: the directory or a file of it is missing, empty or not what it should be;
             the message names the file and the mend.
     """
-    _check_is_directory(path)
+    check_is_directory(path)
     layout = _layout(path)
     _check_acoustic_model(path / layout.acoustic)
     features = _one_of(path, layout.features)
@@ -109,7 +113,7 @@ def check_vosk_directory(path: Path) -> VoskDirectory:
     for trigger, companions in _COMPANIONS.items():
         if (path / trigger).exists():
             for name in companions:
-                _content(path / name, because=f"{trigger} needs it")
+                first_bytes(path / name, because=f"{trigger} needs it")
     return VoskDirectory(
         path=path,
         rate_hz=_rate_hz(features),
@@ -118,9 +122,10 @@ def check_vosk_directory(path: Path) -> VoskDirectory:
     )
 
 
-def _check_is_directory(path: Path) -> None:
+def check_is_directory(path: Path) -> None:
+    """Raise ModelError where there is no such directory."""
     if not path.exists():
-        raise ModelError(f"{path}: there is no such model directory; {_MEND}")
+        raise ModelError(f"{path}: there is no such model directory; {MEND}")
     if not path.is_dir():
         raise ModelError(f"{path}: this is a file; unpack it and name the directory")
 
@@ -132,30 +137,34 @@ def _layout(path: Path) -> _Layout:
     for inner in sorted(path.iterdir()):
         if (inner / _PRESENT.acoustic).exists() or (inner / _FLAT.acoustic).exists():
             raise ModelError(f"{path}: the model lies one level deeper; name {inner} instead")
-    raise ModelError(f"{path / _PRESENT.acoustic}: missing; {_MEND}")
+    raise ModelError(f"{path / _PRESENT.acoustic}: missing; {MEND}")
 
 
-def _content(path: Path, *, size: int = 512, because: str = "") -> bytes:
-    """The first bytes of a file that must be there and must not be empty."""
+def first_bytes(path: Path, *, size: int = 512, because: str = "") -> bytes:
+    """The first bytes of a file of a model.
+
+    Raises:
+        ModelError: it is not there, empty, or only a pointer to it is; ``because`` says who asks.
+    """
     reason = f" ({because})" if because else ""
     try:
         with path.open("rb") as stream:
             head = stream.read(size)
     except FileNotFoundError:
-        raise ModelError(f"{path}: missing{reason}; {_MEND}") from None
+        raise ModelError(f"{path}: missing{reason}; {MEND}") from None
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}){reason}; {_MEND}") from error
+        raise ModelError(f"{path}: cannot be read ({error.strerror}){reason}; {MEND}") from error
     if not head:
-        raise ModelError(f"{path}: the file is empty{reason}; {_MEND}")
+        raise ModelError(f"{path}: the file is empty{reason}; {MEND}")
     if head.startswith(_LFS):
         raise ModelError(f"{path}: only a Git LFS pointer is here; run `git lfs pull`")
     return head
 
 
 def _check_acoustic_model(path: Path) -> None:
-    head = _content(path)
+    head = first_bytes(path)
     if not head.removeprefix(b"\0B").lstrip().startswith(b"<TransitionModel>"):
-        raise ModelError(f"{path}: this is not a Kaldi acoustic model; {_MEND}")
+        raise ModelError(f"{path}: this is not a Kaldi acoustic model; {MEND}")
 
 
 def _one_of(path: Path, names: Iterable[str]) -> Path:
@@ -165,7 +174,7 @@ def _one_of(path: Path, names: Iterable[str]) -> Path:
 
 def _options(path: Path) -> dict[str, str]:
     """Options of a Kaldi configuration file: ``--name=value`` a line, ``#`` for comments."""
-    _content(path)
+    first_bytes(path)
     options: dict[str, str] = {}
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
         line = line.partition("#")[0].strip()
@@ -173,7 +182,7 @@ def _options(path: Path) -> dict[str, str]:
             continue
         name, equals, value = line.partition("=")
         if not (name.startswith("--") and equals and value):
-            raise ModelError(f"{path}:{number}: {line[:60]!r} is not --name=value; {_MEND}")
+            raise ModelError(f"{path}:{number}: {line[:60]!r} is not --name=value; {MEND}")
         options[name[2:]] = value.strip()
     return options
 
@@ -205,9 +214,9 @@ def _check_graph(path: Path, graph: str) -> bool:
     elif (path / f"{graph}HCLr.fst").exists():
         _has_output_symbols(path / f"{graph}HCLr.fst")
         symbols = _has_output_symbols(path / f"{graph}Gr.fst")
-        _content(path / f"{graph}disambig_tid.int")
+        first_bytes(path / f"{graph}disambig_tid.int")
     else:
-        raise ModelError(f"{path / graph}/HCLG.fst (or HCLr.fst and Gr.fst): missing; {_MEND}")
+        raise ModelError(f"{path / graph}/HCLG.fst (or HCLr.fst and Gr.fst): missing; {MEND}")
     if not symbols:
         _check_words(path / f"{graph}words.txt")
     return static
@@ -218,7 +227,7 @@ def _has_output_symbols(path: Path) -> bool:
 
     The header is: magic, fst type, arc type, version, flags.
     """
-    head = _content(path)
+    head = first_bytes(path)
     try:
         (magic,) = struct.unpack_from("<i", head, 0)
         at = 4
@@ -229,12 +238,12 @@ def _has_output_symbols(path: Path) -> bool:
     except struct.error:
         magic, flags = 0, 0
     if magic != _FST_MAGIC:
-        raise ModelError(f"{path}: this is not an OpenFst graph, or it is cut off; {_MEND}")
+        raise ModelError(f"{path}: this is not an OpenFst graph, or it is cut off; {MEND}")
     return bool(flags & _HAS_OUTPUT_SYMBOLS)
 
 
 def _check_words(path: Path) -> None:
-    _content(path, because="the graph holds no words of its own")
+    first_bytes(path, because="the graph holds no words of its own")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -242,9 +251,7 @@ def _check_words(path: Path) -> None:
     for number, line in enumerate(lines, 1):
         fields = line.split()
         if fields and not (len(fields) == 2 and fields[1].isdecimal()):
-            raise ModelError(
-                f"{path}:{number}: {line[:60]!r} is not a word and its number; {_MEND}"
-            )
+            raise ModelError(f"{path}:{number}: {line[:60]!r} is not a word and its number; {MEND}")
 
 
 class ModelCard(pydantic.BaseModel):

@@ -8,7 +8,6 @@ likelihood, over the language.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from ivr.asr.engine import Engine, Hypothesis, Recogniser, Recognition
-from ivr.asr.sherpa_engine import import_sherpa, words_of_tokens
+from ivr.asr.sherpa_engine import import_sherpa, try_in_process, words_of_tokens
 from ivr.asr.sherpa_models import check_sense_voice
 from ivr.asr.vosk_engine import join_words
 from ivr.audio.resample import Resampler
-from ivr.errors import ModelError
 from ivr.language import Language
 
 __all__ = ["SenseVoice", "TwoPassEngine", "TwoPassRecogniser"]
@@ -49,14 +47,7 @@ class SenseVoice:
         """
         network, tokens = check_sense_voice(path)
         import_sherpa()
-        command = [sys.executable, "-m", "ivr.asr.second_pass", str(path), str(language)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:  # sherpa-onnx ends the process where it does not like a model
-            reason = (done.stderr.strip().splitlines() or ["it crashed"])[-1][:300]
-            raise ModelError(
-                f"{path}: sherpa-onnx cannot load this model ({reason}); copy the whole model "
-                "directory again, or name another one in config/kapok.yaml"
-            )
+        try_in_process("ivr.asr.second_pass", path, language)
         return cls._loaded(network, tokens, language)
 
     @classmethod

@@ -25,12 +25,20 @@ from typing import Any
 import numpy as np
 
 from ivr.asr.engine import Hypothesis, Recognition, Word
+from ivr.asr.models import MEND
 from ivr.asr.sherpa_models import SherpaDirectory, check_sherpa_directory
 from ivr.asr.vosk_engine import join_words
 from ivr.errors import AudioError, ModelError
 from ivr.language import Language
 
-__all__ = ["SherpaEngine", "SherpaRecogniser", "import_sherpa", "words_of_graph", "words_of_tokens"]
+__all__ = [
+    "SherpaEngine",
+    "SherpaRecogniser",
+    "import_sherpa",
+    "try_in_process",
+    "words_of_graph",
+    "words_of_tokens",
+]
 
 _STEP_S = 0.04  # of sherpa-onnx's time stamps
 _LONGEST_WORD_S = 0.6
@@ -70,7 +78,7 @@ class SherpaEngine:
         """
         directory = check_sherpa_directory(path)
         import_sherpa()
-        _try(path)
+        try_in_process("ivr.asr.sherpa_engine", path)
         return cls(_recognizer(directory), directory, language)
 
     @property
@@ -94,9 +102,16 @@ class SherpaEngine:
         return SherpaRecogniser(self._recognizer, self._directory, self._language)
 
 
-def _try(path: Path) -> None:
-    """Load and run the model in another process, which may end as sherpa-onnx likes."""
-    command = [sys.executable, "-m", "ivr.asr.sherpa_engine", str(path)]
+def try_in_process(module: str, path: Path, *arguments: str) -> None:
+    """Load and run a model in another process, which may end as sherpa-onnx likes.
+
+    Args:
+        module: run as ``python -m``; it takes the model directory and ``arguments``.
+
+    Raises:
+        ModelError: that process failed, or was not done in time.
+    """
+    command = [sys.executable, "-m", module, str(path), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TRIAL_S)
         reason = done.stderr.strip().splitlines()[-1:] if done.returncode else None
@@ -105,7 +120,7 @@ def _try(path: Path) -> None:
     if reason is not None:
         raise ModelError(
             f"{path}: sherpa-onnx cannot load this model ({(reason or ['it crashed'])[0][:300]}); "
-            "copy the whole model directory again, or name another one in config/kapok.yaml"
+            f"{MEND}"
         )
 
 
@@ -330,9 +345,8 @@ def _timed(
 
 def _trial(path: Path) -> None:
     """Load a model and let it hear a second of silence."""
-    recogniser = SherpaEngine(
-        _recognizer(check_sherpa_directory(path)), check_sherpa_directory(path), Language.MANDARIN
-    ).recogniser()
+    directory = check_sherpa_directory(path)
+    recogniser = SherpaEngine(_recognizer(directory), directory, Language.MANDARIN).recogniser()
     recogniser.accept(bytes(2 * recogniser.rate_hz))
     recogniser.finish()
 

@@ -19,13 +19,11 @@ from typing import Literal
 
 import pydantic
 
-from ivr.asr.models import describe_fault
+from ivr.asr.models import MEND, check_is_directory, describe_fault, first_bytes
 from ivr.errors import ModelError
 
 __all__ = ["SherpaDirectory", "SherpaSettings", "check_sense_voice", "check_sherpa_directory"]
 
-_MEND = "copy the whole model directory again, or name another one in config/kapok.yaml"
-_LFS = b"version https://git-lfs"
 _BLANKS = frozenset({"<blk>", "<eps>", "<blank>"})
 Kind = Literal["zipformer2_ctc", "wenet_ctc", "nemo_ctc", "transducer", "paraformer"]
 
@@ -79,7 +77,7 @@ def check_sherpa_directory(path: Path) -> SherpaDirectory:
         ModelError: the directory or a file of it is missing, empty or not what it should be;
             the message names the file and the mend.
     """
-    _check_is_directory(path)
+    check_is_directory(path)
     settings = _settings(path)
     kind = settings.kind or _kind(path)
     wanted = {"transducer": ("encoder", "decoder", "joiner"), "paraformer": ("encoder", "decoder")}
@@ -87,10 +85,10 @@ def check_sherpa_directory(path: Path) -> SherpaDirectory:
     tokens = path / "tokens.txt"
     units = _table(tokens)
     if kind.endswith("_ctc") and not _BLANKS & set(units):
-        raise ModelError(f"{tokens}: none of <blk>, <eps>, <blank> is in it; {_MEND}")
+        raise ModelError(f"{tokens}: none of <blk>, <eps>, <blank> is in it; {MEND}")
     words: tuple[str, ...] = ()
     if settings.graph:
-        _content(path / settings.graph)
+        first_bytes(path / settings.graph)
         words = _table(path / (settings.words or "words.txt"))
     return SherpaDirectory(path, kind, settings, files, tokens, words)
 
@@ -101,17 +99,10 @@ def check_sense_voice(path: Path) -> tuple[Path, Path]:
     Raises:
         ModelError: a file is missing, empty or not what it should be.
     """
-    _check_is_directory(path)
+    check_is_directory(path)
     tokens = path / "tokens.txt"
     _table(tokens)
     return _network(path, ""), tokens
-
-
-def _check_is_directory(path: Path) -> None:
-    if not path.exists():
-        raise ModelError(f"{path}: there is no such model directory; {_MEND}")
-    if not path.is_dir():
-        raise ModelError(f"{path}: this is a file; unpack it and name the directory")
 
 
 def _settings(path: Path) -> SherpaSettings:
@@ -139,39 +130,24 @@ def _candidates(path: Path, name: str) -> list[Path]:
 def _network(path: Path, name: str) -> Path:
     found = _candidates(path, name)
     if not found:
-        raise ModelError(f"{path / (name or 'model')}.onnx: missing; {_MEND}")
+        raise ModelError(f"{path / (name or 'model')}.onnx: missing; {MEND}")
     if not name and len({f.name.replace(".int8", "") for f in found}) > 1:
         names = ", ".join(f.name for f in found)
         raise ModelError(f"{path}: which of {names} is the model? keep one")
-    _content(found[0])
+    first_bytes(found[0])
     return found[0]
-
-
-def _content(path: Path, size: int = 64) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(size)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: missing; {_MEND}") from None
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); {_MEND}") from error
-    if not head:
-        raise ModelError(f"{path}: the file is empty; {_MEND}")
-    if head.startswith(_LFS):
-        raise ModelError(f"{path}: only a Git LFS pointer is here; run `git lfs pull`")
-    return head
 
 
 def _table(path: Path) -> tuple[str, ...]:
     """Symbols by their numbers, one ``symbol number`` a line."""
-    _content(path)
+    first_bytes(path)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: not UTF-8 (byte {error.start}); convert it to UTF-8") from error
     numbered = dict(_entries(path, lines))
     if set(numbered) != set(range(len(numbered))):
-        raise ModelError(f"{path}: the numbers do not run from 0 to {len(numbered) - 1}; {_MEND}")
+        raise ModelError(f"{path}: the numbers do not run from 0 to {len(numbered) - 1}; {MEND}")
     return tuple(numbered[n] for n in range(len(numbered)))
 
 
@@ -182,6 +158,6 @@ def _entries(path: Path, lines: Iterable[str]) -> Iterable[tuple[int, str]]:
             continue
         if not index.isdecimal():
             raise ModelError(
-                f"{path}:{number}: {line[:60]!r} is not a symbol and its number; {_MEND}"
+                f"{path}:{number}: {line[:60]!r} is not a symbol and its number; {MEND}"
             )
         yield int(index), symbol.strip() or " "
