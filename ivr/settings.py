@@ -36,12 +36,15 @@ from ivr.yamlsource import Fault, YamlSource, read_yaml, refuse, validate
 
 __all__ = [
     "SETTINGS_FILE",
+    "AccessSettings",
     "DialogueSettings",
     "LanguageSettings",
     "LanguagesSettings",
     "RecognitionSettings",
     "ServerSettings",
     "Settings",
+    "StoreSettings",
+    "TlsSettings",
     "find_home",
     "load_settings",
 ]
@@ -73,7 +76,10 @@ Seconds = Annotated[float, Strict(), Field(gt=0, le=86_400, allow_inf_nan=False)
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # Sections left out are read again with the home that their paths start from.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, revalidate_instances="always"
+    )
 
 
 class LanguageSettings(_Model):
@@ -101,6 +107,48 @@ class LanguagesSettings(_Model):
         return ((language, self[language]) for language in Language)
 
 
+class TlsSettings(_Model):
+    """Encryption of both ports: a certificate with its chain, and its key, as PEM files."""
+
+    certificate: HomePath = Field(examples=["certificate: config/tls/server.pem"])
+    key: HomePath = Field(examples=["key: config/tls/server.key"])
+    #: Certificates of those who may sign a client's; with it a client must show one.
+    client_authorities: HomePath | None = Field(
+        default=None, examples=["client_authorities: config/tls/clients.pem"]
+    )
+
+
+class AccessSettings(_Model):
+    """Who may connect, and how often; see docs/security.md."""
+
+    #: Tokens of gateways and operators, made by `ivr token new`; without the file none is asked.
+    tokens: HomePath = Field(
+        default=Path("config/tokens.yaml"), examples=["tokens: config/tokens.yaml"]
+    )
+    #: Web pages of other addresses that may connect, as a browser names them.
+    origins: tuple[str, ...] = Field(default=(), examples=["origins: ['https://desk.example']"])
+    #: Requests to the HTTP port from one address, on average and at once.
+    requests_per_s: Annotated[float, Strict(), Field(gt=0, le=100_000)] = 50.0
+    request_burst: Count = Field(default=200, ge=1, le=1_000_000, examples=["request_burst: 200"])
+    #: Wrong tokens from one address within a minute, before it has to wait.
+    failures_per_minute: Count = Field(default=20, ge=1, le=10_000)
+    #: Connections to the HTTP port at the same time.
+    max_connections: Count = Field(default=256, ge=1, le=100_000)
+    #: How long a request may take to arrive and to be answered.
+    request_timeout_s: Seconds = Field(default=10.0, examples=["request_timeout_s: 10"])
+
+
+class StoreSettings(_Model):
+    """Where call events, decisions and live queue counts are kept."""
+
+    #: sqlite:FILE, redis://HOST:PORT/N, postgresql://USER@HOST/DATABASE, or none
+    url: str = Field(default="sqlite:var/calls.sqlite", examples=["url: sqlite:var/calls.sqlite"])
+    #: Records wait here while the store cannot be reached.
+    spool: HomePath = Field(default=Path("var/spool.sqlite"), examples=["spool: var/spool.sqlite"])
+    max_spool_mb: Count = Field(default=512, ge=1, le=1_048_576, examples=["max_spool_mb: 512"])
+    retention_days: Count = Field(default=30, ge=1, le=3_650, examples=["retention_days: 30"])
+
+
 class ServerSettings(_Model):
     """The WebSocket server and its limits."""
 
@@ -108,6 +156,17 @@ class ServerSettings(_Model):
         default="127.0.0.1", examples=["host: 127.0.0.1"]
     )
     port: Count = Field(default=2700, ge=0, le=65_535, examples=["port: 2700"])  # 0: any free
+    #: Health, metrics, calls and queues over HTTP; 0: any free, null: off.
+    http_port: Count | None = Field(default=2701, ge=0, le=65_535, examples=["http_port: 2701"])
+    http_host: Annotated[str, AfterValidator(_check_host)] | None = Field(
+        default=None, examples=["http_host: 127.0.0.1"]
+    )  # null: as host
+    tls: TlsSettings | None = Field(default=None, examples=["tls:"])
+    access: AccessSettings = Field(default=AccessSettings(), examples=["access:"])
+    #: Who changed the configuration, when, and what.
+    audit_log: HomePath = Field(
+        default=Path("var/audit.jsonl"), examples=["audit_log: var/audit.jsonl"]
+    )
     max_calls: Count = Field(default=100, ge=1, le=100_000, examples=["max_calls: 100"])
     max_message_bytes: Count = Field(
         default=1_048_576, ge=4_096, le=67_108_864, examples=["max_message_bytes: 1048576"]
@@ -150,9 +209,12 @@ class Settings(_Model):
     queues: HomePath = Field(
         default=Path("config/queues.yaml"), examples=["queues: config/queues.yaml"]
     )
+    #: recordings and texts of the prompts; see ivr.call.prompt_audio
+    prompts: HomePath = Field(default=Path("config/prompts"), examples=["prompts: config/prompts"])
     server: ServerSettings = ServerSettings()
     recognition: RecognitionSettings = RecognitionSettings()
     dialogue: DialogueSettings = DialogueSettings()
+    store: StoreSettings = Field(default=StoreSettings(), examples=["store:"])
 
     _home: Path = PrivateAttr(default=Path())
 

@@ -36,7 +36,11 @@ def test_the_shipped_file_is_valid_and_says_the_defaults(tmp_path: Path):
     assert shipped.languages[Language.CANTONESE].model == ROOT / "models" / "yue"
     small = load_settings(install(tmp_path))
     for section in ("server", "recognition", "dialogue"):
-        assert getattr(shipped, section) == getattr(small, section)
+        here, there = (
+            str(getattr(settings, section)).replace(str(settings.home), "HOME")
+            for settings in (shipped, small)
+        )
+        assert here == there
     assert small.queues == tmp_path / "config" / "queues.yaml"
 
 
