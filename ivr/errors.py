@@ -7,6 +7,7 @@
     ``ProtocolError``       a gateway sent what its protocol does not allow
     ``DeviceError``         no microphone, no PortAudio, no network
     ``ServerError``         the server cannot be reached, or answered with an error
+    ``SimulationError``     a call centre that cannot be simulated, a formula outside its range
 
 Every message says what is wrong, where, and how to mend it. The command line prints the
 message alone (exit status 2); the server answers it to the gateway and keeps serving.
@@ -22,6 +23,7 @@ __all__ = [
     "ModelError",
     "ProtocolError",
     "ServerError",
+    "SimulationError",
 ]
 
 
@@ -51,3 +53,7 @@ class DeviceError(IvrError):
 
 class ServerError(IvrError):
     """The server cannot be reached, or answered with an error."""
+
+
+class SimulationError(IvrError):
+    """A call centre that cannot be simulated, or a queueing formula asked outside its range."""

@@ -1,0 +1,71 @@
+"""The queue simulator: a model of a call centre, its kernel and what it measures.
+
+``model.py`` says what is simulated, ``results.py`` what is measured, ``run.py`` runs it once,
+``runs.py`` many times on all cores.
+"""
+
+from __future__ import annotations
+
+from ivr.queues.simulation.distributions import (
+    NEVER,
+    NOTHING,
+    Constant,
+    Distribution,
+    Empirical,
+    Exponential,
+    LogNormal,
+    Never,
+)
+from ivr.queues.simulation.model import (
+    DAY_S,
+    ArrivalRates,
+    CallBack,
+    CentreModel,
+    FrontEnd,
+    Group,
+    Need,
+    Queue,
+    Redial,
+    Shift,
+    Skill,
+    Trace,
+    Transfer,
+)
+from ivr.queues.simulation.results import (
+    Calls,
+    GroupWork,
+    Intervals,
+    QueueCalls,
+    RunResult,
+    merge,
+)
+
+__all__ = [
+    "DAY_S",
+    "NEVER",
+    "NOTHING",
+    "ArrivalRates",
+    "CallBack",
+    "Calls",
+    "CentreModel",
+    "Constant",
+    "Distribution",
+    "Empirical",
+    "Exponential",
+    "FrontEnd",
+    "Group",
+    "GroupWork",
+    "Intervals",
+    "LogNormal",
+    "Need",
+    "Never",
+    "Queue",
+    "QueueCalls",
+    "Redial",
+    "RunResult",
+    "Shift",
+    "Skill",
+    "Trace",
+    "Transfer",
+    "merge",
+]
