@@ -27,6 +27,7 @@ __all__ = [
     "HandedOff",
     "HungUp",
     "Input",
+    "Piece",
     "Prompt",
     "PromptPlayed",
     "RecogniserFailed",
@@ -150,12 +151,22 @@ class EndReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """One recording that a prompt is put together from."""
+
+    name: str  # of the file, without folder and suffix: greeting, confirm_1, queue_general
+    text: str  # what it says
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """Say this to the caller."""
 
     id: str  # key of ivr.call.prompts.PROMPTS
     text: str  # never empty
     language: Language
+    pieces: tuple[Piece, ...] = ()  # in the order in which they are played
+    slow: bool = False  # for a caller who asked for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ every call comes to an end. An answer that is neither yes, no nor a sure request
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -35,6 +36,7 @@ from ivr.call.events import (
     HandOffReason,
     HungUp,
     Input,
+    Prompt,
     PromptPlayed,
     RecogniserFailed,
     Routed,
@@ -43,7 +45,7 @@ from ivr.call.events import (
     Transferred,
     UtteranceMatched,
 )
-from ivr.call.prompts import prompt, spoken_s
+from ivr.call.prompts import PromptTexts, spoken_s
 from ivr.call.transitions import State, Trigger, next_state
 from ivr.intent.types import Decision, Match
 from ivr.language import Language
@@ -120,10 +122,20 @@ class CallSession:
         catalogue: Catalogue,
         limits: Limits | None = None,
         language: Language = Language.MANDARIN,
+        texts: PromptTexts | None = None,
+        duration_s: Callable[[Prompt], float] = lambda said: spoken_s(said.text),
     ) -> None:
-        """``language`` is that of prompts until the caller has spoken."""
+        """Set up a call.
+
+        Args:
+            language: that of prompts until the caller has spoken.
+            texts: what the prompts say.
+            duration_s: how long a prompt plays, seconds, where the gateway does not report it.
+        """
         self._matcher = matcher
         self._catalogue = catalogue
+        self._texts = texts or PromptTexts()
+        self._duration_s = duration_s
         self._limits = limits or Limits()
         self._language = language
         self._state = State.NEW
@@ -220,9 +232,9 @@ class CallSession:
         number: str | None = None,
     ) -> list[Event]:
         language = language or self._language
-        name = self._catalogue.queue(queue).name[language] if queue else ""
-        said = prompt(id_, language, queue=name, number=number or "")
-        self._prompt_ends_s = max(self._prompt_ends_s, self._now_s) + spoken_s(said.text)
+        named = (queue, self._catalogue.queue(queue).name[language]) if queue else None
+        said = self._texts.prompt(id_, language, queue=named, number=number)
+        self._prompt_ends_s = max(self._prompt_ends_s, self._now_s) + self._duration_s(said)
         self._quiet_since_s = self._prompt_ends_s
         return [said]
 
