@@ -7,6 +7,7 @@
     ``ProtocolError``       a gateway sent what its protocol does not allow
     ``DeviceError``         no microphone, no PortAudio, no network
     ``ServerError``         the server cannot be reached, or answered with an error
+    ``AccessError``         someone without a token, or without the role, for what they ask
     ``SimulationError``     a call centre that cannot be simulated, a formula outside its range
 
 Every message says what is wrong, where, and how to mend it. The command line prints the
@@ -16,6 +17,7 @@ message alone (exit status 2); the server answers it to the gateway and keeps se
 from __future__ import annotations
 
 __all__ = [
+    "AccessError",
     "AudioError",
     "ConfigError",
     "DeviceError",
@@ -57,3 +59,19 @@ class ServerError(IvrError):
 
 class SimulationError(IvrError):
     """A call centre that cannot be simulated, or a queueing formula asked outside its range."""
+
+
+class AccessError(IvrError):
+    """Someone is turned away.
+
+    Attributes:
+        status: the HTTP status to answer: 401, 403 or 429.
+        reason: one word for the metrics: ``token``, ``role``, ``origin`` or ``rate``.
+        retry_after_s: when it is worth trying again, seconds; None where it is not.
+    """
+
+    def __init__(
+        self, status: int, reason: str, message: str, *, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.retry_after_s = status, reason, retry_after_s

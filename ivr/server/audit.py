@@ -1,0 +1,147 @@
+"""The audit log: who changed the configuration, when, and what.
+
+One JSON line a change, in a file that only its owner may read and that is only ever added to:
+
+    {"v": 1, "at": "2026-11-25T08:00:00+00:00", "who": "desk (1f2e3d4c)", "action": "edit queues",
+     "target": "queues.yaml", "outcome": "taken", "detail": "...", "diff": "--- ...",
+     "previous": "<sha256 of the line before>"}
+
+``previous`` chains the lines, so that one that was taken out or changed later is noticed
+(:meth:`AuditLog.verify`). A line is on the disk before the change is answered.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from ivr.errors import ConfigError
+
+__all__ = ["AuditLog", "diff_of"]
+
+_FIRST: Final = "0" * 64
+#: Of a diff, characters: a whole new phrase file need not be told twice.
+_LONGEST_DIFF: Final = 20_000
+
+
+class AuditLog:
+    """Appends to the file; may be used from any thread.
+
+    Args:
+        path: the file; it and its folder are made when the first change comes.
+        now: the wall clock, with its time zone.
+
+    Raises:
+        ConfigError: the file is there and cannot be read.
+    """
+
+    def __init__(self, path: Path, *, now: Callable[[], datetime]) -> None:
+        self.path = path
+        self._now = now
+        self._lock = threading.Lock()
+        self._previous = self._last_hash()
+
+    def record(
+        self,
+        *,
+        who: str,
+        action: str,
+        target: str,
+        outcome: str,
+        detail: str | None = None,
+        diff: str | None = None,
+    ) -> dict[str, Any]:
+        """Write one change, and return the entry.
+
+        Raises:
+            ConfigError: it cannot be written; the change should then not be made.
+        """
+        with self._lock:
+            entry = {
+                "v": 1,
+                "at": self._now().astimezone(UTC).isoformat(timespec="milliseconds"),
+                "who": who,
+                "action": action,
+                "target": target,
+                "outcome": outcome,
+                "detail": detail,
+                "diff": diff if diff is None else diff[:_LONGEST_DIFF],
+                "previous": self._previous,
+            }
+            line = json.dumps(entry, ensure_ascii=False)
+            self._append(line)
+            self._previous = _hash(line)
+        return entry
+
+    def last(self, count: int) -> list[dict[str, Any]]:
+        """The last entries, the newest first; lines that are damaged are left out."""
+        out = []
+        for line in deque(self._lines(), maxlen=max(0, count)):
+            try:
+                out.append(json.loads(line))
+            except ValueError:
+                continue
+        return out[::-1]
+
+    def verify(self) -> list[int]:
+        """The numbers, from 1, of lines that do not follow from the one before."""
+        previous, broken = _FIRST, []
+        for number, line in enumerate(self._lines(), start=1):
+            try:
+                named = json.loads(line).get("previous")
+            except (ValueError, AttributeError):
+                named = None
+            if named != previous:
+                broken.append(number)
+            previous = _hash(line)
+        return broken
+
+    def _append(self, line: str) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(handle, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path}: the audit log cannot be written ({error}), and no change is made "
+                "without it; see to the disk, or to server.audit_log"
+            ) from error
+
+    def _lines(self) -> Iterator[str]:
+        try:
+            with self.path.open(encoding="utf-8", errors="replace") as file:
+                yield from (line.rstrip("\n") for line in file)
+        except FileNotFoundError:
+            return
+
+    def _last_hash(self) -> str:
+        try:
+            last = deque(self._lines(), maxlen=1)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path}: the audit log cannot be read ({error}); check its permissions"
+            ) from error
+        return _hash(last[0]) if last else _FIRST
+
+
+def _hash(line: str) -> str:
+    return hashlib.sha256(line.encode()).hexdigest()
+
+
+def diff_of(before: str, after: str, *, name: str) -> str:
+    """What changed, as a unified diff with one line of context; empty for nothing."""
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), f"{name} before", f"{name} after", "", "", 1, ""
+    )
+    return "\n".join(lines)
