@@ -19,12 +19,20 @@ from rich.console import Console
 from ivr.cli.clock import at_option, moment, working_morning
 from ivr.cli.progress import progress
 from ivr.errors import ConfigError, IvrError
+from ivr.queues.catalogue import load_catalogue
+from ivr.queues.navigation import (
+    MeasuredOn,
+    Observation,
+    measure_navigation,
+    write_navigation,
+)
 from ivr.replay.client import Pace, Result, replay_in_process, replay_over_socket
-from ivr.replay.clips import Clip, find_audio, read_clip
-from ivr.replay.labels import Label, Labels, load_labels
+from ivr.replay.clips import Clip, find_audio, read_clip, speech_end_s
+from ivr.replay.labels import Kind, Label, Labels, load_labels
 from ivr.replay.report import Outcome, Report, confusion_table, result_table, write_junit
 from ivr.server.app import KapokServer
-from ivr.server.conversation import Conversation, Services
+from ivr.server.conversation import Services
+from ivr.server.local import LocalCall
 from ivr.settings import Settings, load_settings
 
 __all__ = ["command"]
@@ -63,6 +71,11 @@ class _Options:
 @click.option("--expect", type=click.Path(path_type=Path), help="labels.csv: what is right.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Write a JUnit file.")
 @click.option(
+    "--navigation",
+    type=click.Path(path_type=Path),
+    help="Write what ivr simulate reads: who is sent where, and in how many seconds.",
+)
+@click.option(
     "--min-accuracy",
     type=click.FloatRange(0, 1),
     help="Exit with status 1 where fewer decisions are right (0 to 1); needs --expect.",
@@ -78,6 +91,7 @@ def command(
     as_json: bool,
     expect: Path | None,
     junit: Path | None,
+    navigation: Path | None,
     min_accuracy: float | None,
     at: datetime | None,
     config: Path | None,
@@ -90,6 +104,8 @@ def command(
     The exit status is 1 where a file could not be replayed, or accuracy is below --min-accuracy.
     """
     _check_usage(url, in_process, min_accuracy, expect)
+    if navigation is not None and expect is None:
+        raise click.UsageError("--navigation needs --expect labels.csv")
     if url and at:
         raise click.UsageError("--at is for a server started here; give it to ivr serve instead")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -112,6 +128,8 @@ def command(
     _print(outcomes, report, as_json=as_json)
     if junit is not None:
         write_junit(junit, outcomes)
+    if navigation is not None:
+        _write_navigation(navigation, paths, outcomes, load_settings(config))
     sys.exit(_status(report, min_accuracy))
 
 
@@ -197,10 +215,51 @@ def _over_socket(url: str, pace: Pace) -> Replay:
 
 def _in_process(services: Services, pace: Pace, at: datetime) -> Replay:
     async def replay(clip: Clip, end_s: float | None) -> Result:
-        conversation = Conversation(services, local_time=at)
-        return await replay_in_process(clip, conversation, pace=pace, end_s=end_s)
+        call = LocalCall(services, local_time=at)
+        return await replay_in_process(clip, call, pace=pace, end_s=end_s)
 
     return replay
+
+
+# --- navigation file --------------------------------------------------------------------------
+
+
+def _write_navigation(
+    path: Path, recordings: tuple[Path, ...], outcomes: Sequence[Outcome], settings: Settings
+) -> None:
+    seen = [seen for outcome in outcomes if (seen := _observed(outcome)) is not None]
+    if not seen:
+        raise ConfigError(
+            "no replayed recording is labelled as speech with a queue; check --expect"
+        )
+    measured = MeasuredOn(
+        by="ivr replay",
+        recordings=" ".join(map(str, recordings)),
+        date=str(datetime.now().date()),
+        calls=len(seen),
+        queues=settings.queues.name,
+        models={code.value: entry.model.name for code, entry in settings.languages.items()},
+    )
+    found = measure_navigation(
+        seen,
+        measured=measured,
+        catalogue=load_catalogue(settings.queues),
+        prompts=settings.prompts,
+    )
+    write_navigation(path, found)
+    click.echo(f"wrote {path}", err=True)
+
+
+def _observed(outcome: Outcome) -> Observation | None:
+    """What a scenario needs of a recording; None where it does not name a queue."""
+    label, result = outcome.label, outcome.result
+    if label is None or result is None or label.kind is not Kind.SPEECH or not label.queue:
+        return None
+    said_s = label.speech_end_s
+    if said_s is None:
+        said_s = speech_end_s(read_clip(result.path))
+    late_s = None if said_s is None else max(0.0, result.decided_s - said_s)
+    return Observation(label.queue, result.decision, result.queue, said_s, late_s)
 
 
 # --- printing ---------------------------------------------------------------------------------

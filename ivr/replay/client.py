@@ -25,7 +25,7 @@ from websockets.typing import Subprotocol
 
 from ivr.errors import ServerError
 from ivr.replay.clips import Clip, speech_end_s
-from ivr.server.conversation import Conversation
+from ivr.server.local import LocalCall
 
 __all__ = [
     "FRAME_S",
@@ -61,6 +61,7 @@ class Final:
     message: dict[str, Any]
     asked_s: float  # clock when the message that it answers was sent
     arrived_s: float
+    audio_s: float = 0.0  # how much audio had been sent by then
 
     @property
     def text(self) -> str:
@@ -87,6 +88,7 @@ class Result:
     candidates: tuple[dict[str, Any], ...]
     emergency: str | None
     finals: tuple[Final, ...]
+    decided_s: float = 0.0  # how much audio it took, whatever the pace
 
     def as_json(self, name: str) -> dict[str, Any]:
         """The object of ``ivr replay --json``; ``name`` stands for the file."""
@@ -145,6 +147,7 @@ def conclude(
         candidates=tuple(message.get("candidates") or ()),
         emergency=message.get("emergency"),
         finals=tuple(finals),
+        decided_s=chosen.audio_s if chosen else clip.duration_s,
     )
 
 
@@ -215,7 +218,9 @@ class _Replies:
             self.pending = bool(message["partial"])
         elif "text" in message or "alternatives" in message:
             self.pending = False
-            self.finals.append(Final(message, asked_s, self.clock()))
+            # One reply answers one frame, in order.
+            audio_s = self.answered * FRAME_S
+            self.finals.append(Final(message, asked_s, self.clock(), audio_s))
 
 
 def _message(text: str) -> dict[str, Any]:
@@ -364,10 +369,10 @@ def _reason(error: ConnectionClosed) -> str:
 
 
 class _LocalLine:
-    """A conversation in this process; each step in a thread of its own."""
+    """A call in this process; each step in a thread of its own."""
 
-    def __init__(self, conversation: Conversation, clock: Callable[[], float]) -> None:
-        self._conversation = conversation
+    def __init__(self, call: LocalCall, clock: Callable[[], float]) -> None:
+        self._call = call
         self._replies = _Replies(clock)
 
     @property
@@ -376,11 +381,11 @@ class _LocalLine:
 
     async def send(self, message: str | bytes) -> None:
         self._replies.asked()
-        reply = await asyncio.to_thread(self._conversation.step, message)
-        if reply.text is None:
+        answers = await asyncio.to_thread(self._call.step, message)
+        if not answers:
             self._replies.sent_s.pop()
-        else:
-            self._replies.arrived(reply.text)
+        for answer in answers:
+            self._replies.arrived(str(answer))
 
     async def finals(self) -> list[Final]:
         return self._replies.finals
@@ -388,21 +393,21 @@ class _LocalLine:
 
 async def replay_in_process(
     clip: Clip,
-    conversation: Conversation,
+    call: LocalCall,
     *,
     pace: Pace = Pace.FAST,
     end_s: float | None = None,
     clock: Callable[[], float] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Result:
-    """As :func:`replay_over_socket`, but straight into a new ``conversation``.
+    """As :func:`replay_over_socket`, but straight into a new ``call`` of the Vosk protocol.
 
     Raises:
-        ServerError: the conversation answers with an error.
+        ServerError: the call answers with an error.
     """
     clock = clock or asyncio.get_running_loop().time
-    line = _LocalLine(conversation, clock)
+    line = _LocalLine(call, clock)
     try:
         return await _replay(line, clip, pace=pace, end_s=end_s, clock=clock, sleep=sleep)
     finally:
-        conversation.hang_up()
+        call.hang_up()

@@ -1,4 +1,4 @@
-"""The asyncio server: moves bytes between gateways and conversations.
+"""The asyncio server: it listens, hands each connection to a call, and drains at the end.
 
     async with KapokServer(services, settings) as server:
         print(server.url)
@@ -6,8 +6,7 @@
         await server.close(drain_s=10.0)
 
 A connection is a call, whatever its path; the subprotocol ``ws`` is accepted where it is offered
-(vosk-asterisk offers it). A call has one reader, a bounded :class:`~ivr.server.inbox.Inbox`, and
-one worker, which has one job at a time in the bounded recognition pool. There are no keep-alive
+(vosk-asterisk offers it). :mod:`ivr.server.call` serves it. There are no keep-alive
 pings: a gateway that is gone stops sending audio, and the idle time-out sees that without
 killing calls of a gateway that is merely slow to answer pings.
 """
@@ -17,23 +16,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from zoneinfo import ZoneInfo
 
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
-from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
 
-from ivr.asr.pool import Lane, RecognitionPool
+from ivr.asr.pool import RecognitionPool
 from ivr.errors import ServerError
+from ivr.gateways.gateway import Gateway
+from ivr.gateways.vosk import VoskGateway
 from ivr.queues.reload import CatalogueWatch
-from ivr.server.conversation import Conversation, Services
-from ivr.server.inbox import Inbox
+from ivr.server.call import Call, Desk
+from ivr.server.conversation import Services
+from ivr.server.registry import Registry
+from ivr.server.transport import CloseCode, Transport, WebSocketTransport
 from ivr.settings import Settings
 
 __all__ = ["KapokServer"]
@@ -46,21 +47,6 @@ _SUBPROTOCOL = Subprotocol("ws")
 _READ_FACTOR = 4
 #: Frames that websockets itself holds before the inbox does: enough to keep the reader busy.
 _FRAMES_HELD = (8, 2)
-
-
-class _CallLog(logging.LoggerAdapter[logging.Logger]):
-    """Puts the call's id on each line."""
-
-    def __init__(self, call: str) -> None:
-        super().__init__(_log, {"call": call})
-
-    def rename(self, call: str) -> None:
-        self.extra = {"call": call}
-
-    def process(
-        self, msg: Any, kwargs: MutableMapping[str, Any]
-    ) -> tuple[Any, MutableMapping[str, Any]]:
-        return f"call {(self.extra or {})['call']}: {msg}", kwargs
 
 
 class KapokServer:
@@ -97,7 +83,8 @@ class KapokServer:
         zone = ZoneInfo(services.catalogue.timezone)
         self._now = now or (lambda: datetime.now(zone))
         self._new_call_id = new_call_id
-        self._calls = 0
+        self._calls: set[Call] = set()
+        self._registry = Registry()
         self._idle = asyncio.Event()
         self._idle.set()
         self._pool: RecognitionPool | None = None
@@ -106,7 +93,12 @@ class KapokServer:
     @property
     def calls(self) -> int:
         """Calls at the moment."""
-        return self._calls
+        return len(self._calls)
+
+    @property
+    def registry(self) -> Registry:
+        """The calls and what was decided about each."""
+        return self._registry
 
     async def wait_idle(self) -> None:
         """Wait until no call is left."""
@@ -165,11 +157,12 @@ class KapokServer:
             await asyncio.gather(self._watching, return_exceptions=True)
         self._server.close(close_connections=False)
         if self._calls and drain_s > 0:
-            _log.info("draining %d calls for at most %.0f s", self._calls, drain_s)
+            _log.info("draining %d calls for at most %.0f s", len(self._calls), drain_s)
             with suppress(TimeoutError):
                 async with asyncio.timeout(drain_s):
                     await self.wait_idle()
         reason = "the server is shutting down"
+        await asyncio.gather(*(call.shut_down(reason) for call in tuple(self._calls)))
         await asyncio.gather(
             *(
                 connection.close(CloseCode.GOING_AWAY, reason)
@@ -208,96 +201,43 @@ class KapokServer:
     # --- a call --------------------------------------------------------------------------
 
     async def _handle(self, connection: ServerConnection) -> None:
-        if self._calls >= self._limits.max_calls:
+        if len(self._calls) >= self._limits.max_calls:
             _log.warning("refused a call: %d calls are the limit", self._limits.max_calls)
             await connection.close(
                 CloseCode.TRY_AGAIN_LATER,
                 f"all {self._limits.max_calls} lines are busy; try again later",
             )
             return
-        with self._counted():
-            await self._call(connection)
+        await self._serve(WebSocketTransport(connection), self._gateway())
+
+    async def _serve(self, transport: Transport, gateway: Gateway) -> None:
+        assert self._pool is not None
+        call = Call(transport, gateway, self._pool.lane(), self._desk())
+        with self._counted(call):
+            await call.run()
+
+    def _gateway(self) -> Gateway:
+        return VoskGateway(max_frame_bytes=self._services.max_message_bytes)
+
+    def _desk(self) -> Desk:
+        return Desk(
+            services=self._services,
+            limits=self._limits,
+            now=self._now,
+            new_call_id=self._new_call_id,
+            registry=self._registry,
+        )
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._calls += 1
+    def _counted(self, call: Call) -> Iterator[None]:
+        self._calls.add(call)
         self._idle.clear()
         try:
             yield
         finally:
-            self._calls -= 1
+            self._calls.discard(call)
             if not self._calls:
                 self._idle.set()
-
-    async def _call(self, connection: ServerConnection) -> None:
-        assert self._pool is not None
-        log = _CallLog(self._new_call_id())
-        log.info("connected from %s", connection.remote_address)
-        conversation = Conversation(self._services, local_time=self._now(), log=log)
-        lane = self._pool.lane()
-        inbox = Inbox(high_water_s=self._limits.high_water_s, low_water_s=self._limits.low_water_s)
-        reader = asyncio.create_task(self._read(connection, conversation, inbox))
-        try:
-            async with asyncio.timeout(self._limits.max_call_s):
-                await self._answer(connection, conversation, inbox, lane, log)
-        except TimeoutError:
-            await connection.close(CloseCode.POLICY_VIOLATION, "the call is too long")
-        except ConnectionClosed:
-            pass
-        except ServerError as error:
-            await connection.close(CloseCode.TRY_AGAIN_LATER, str(error)[:120])
-        finally:
-            inbox.close()
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-            with suppress(ServerError):  # the pool is closed: nothing to let go of
-                await lane.run(conversation.hang_up)
-            log.info("ended")
-
-    async def _read(
-        self, connection: ServerConnection, conversation: Conversation, inbox: Inbox
-    ) -> None:
-        try:
-            while True:
-                message = await self._receive(connection, inbox)
-                await inbox.put(message, conversation.seconds(message))
-        except TimeoutError:
-            reason = f"nothing came for {self._limits.idle_timeout_s:g} s"
-            await connection.close(CloseCode.POLICY_VIOLATION, reason)
-        except ConnectionClosed:
-            pass
-        finally:
-            inbox.close()
-
-    async def _receive(self, connection: ServerConnection, inbox: Inbox) -> str | bytes:
-        """The next message. TimeoutError where none comes although all before it are answered.
-
-        A gateway may well wait for answers before it says more.
-        """
-        while True:
-            try:
-                async with asyncio.timeout(self._limits.idle_timeout_s):
-                    return await connection.recv()
-            except TimeoutError:
-                if not inbox.busy:
-                    raise
-
-    async def _answer(
-        self,
-        connection: ServerConnection,
-        conversation: Conversation,
-        inbox: Inbox,
-        lane: Lane,
-        log: _CallLog,
-    ) -> None:
-        while (message := await inbox.get()) is not None:
-            reply = await lane.run(conversation.step, message)
-            if conversation.config.call_id:
-                log.rename(conversation.config.call_id)
-            if reply.text is not None:
-                await connection.send(reply.text)
-            if reply.closes:
-                return
 
 
 def _select_subprotocol(

@@ -1,10 +1,11 @@
-"""One call over the Vosk protocol, without I/O: a message in, at most one reply out.
+"""One call, without I/O and free of any gateway's protocol: audio and keys in, turns out.
 
-    conversation = Conversation(services, local_time=datetime.now(zone))
-    reply = conversation.step(message)  # recognises, matches and moves the call
+    conversation = Conversation(services, local_time=datetime.now(zone), stream=StreamConfig())
+    play(conversation.opening.events)     # the greeting
+    turn = conversation.hear(audio)       # recognises, matches and moves the call
 
-:meth:`Conversation.step` computes for as long as recognition takes, so a server runs it off its
-event loop, one step of a call at a time.
+:meth:`Conversation.hear` computes for as long as recognition takes, so a server runs it off its
+event loop, one input of a call at a time.
 
 The clock of the call is its audio: a gateway sends silence too, and a file streamed as fast as
 it goes meets the same time-outs as one at real-time pace.
@@ -13,16 +14,17 @@ it goes meets the same time-outs as one at real-time pace.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from ivr.asr.bilingual import BilingualRecogniser, Heard, Utterance
-from ivr.asr.engine import Hypothesis
 from ivr.asr.factory import Speech, load_speech
 from ivr.audio.codecs import Decoder
 from ivr.call.events import (
+    BargedIn,
     CallStarted,
     ConfirmationAsked,
     DigitPressed,
@@ -34,38 +36,32 @@ from ivr.call.events import (
     HungUp,
     Input,
     Prompt,
+    PromptPlayed,
     RecogniserFailed,
     Routed,
     SpeechStarted,
     Tick,
+    Transferred,
     UtteranceMatched,
 )
 from ivr.call.session import CallSession, Limits
 from ivr.call.transitions import State
+from ivr.call.turn import Final, Turn
 from ivr.errors import IvrError
+from ivr.gateways.gateway import StreamConfig
 from ivr.intent.languages import read
 from ivr.intent.matcher import Matcher
 from ivr.intent.slots import find, mask
 from ivr.intent.types import Decision, Match
 from ivr.queues.catalogue import Catalogue, load_catalogue
-from ivr.server.vosk_protocol import (
-    Action,
-    Audio,
-    Configured,
-    Digit,
-    Finish,
-    Refused,
-    StreamConfig,
-    VoskProtocol,
-    error_message,
-    final_message,
-    partial_message,
-)
 from ivr.settings import Settings
 
-__all__ = ["Conversation", "Reply", "Services"]
+__all__ = ["Conversation", "Services"]
 
 _log = logging.getLogger(__name__)
+
+#: Prompts that may be under way at once; more than any turn says.
+_PROMPTS_KEPT = 32
 
 
 @dataclass(frozen=True)
@@ -111,21 +107,16 @@ class Services:
         return replace(self, speech=speech, catalogue=catalogue, matcher=Matcher(catalogue))
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What to send back: ``text`` where there is something, then close where ``closes``."""
-
-    text: str | None
-    closes: bool = False
-
-
 class Conversation:
-    """One call; used from one thread at a time.
+    """One call; used from one thread at a time. No method raises on account of audio.
 
     Args:
         services: what calls share.
         local_time: the clock on the wall as the call begins, with its time zone.
+        stream: the caller's audio, as the gateway sends it.
         log: where the call logs; a logger that puts the call's id on each line.
+        call_id: the call, as the gateway or the server names it.
+        caller: the caller's number, where it is told.
     """
 
     def __init__(
@@ -133,88 +124,119 @@ class Conversation:
         services: Services,
         *,
         local_time: datetime,
+        stream: StreamConfig,
         log: logging.Logger | logging.LoggerAdapter[logging.Logger] = _log,
+        call_id: str | None = None,
+        caller: str | None = None,
     ) -> None:
         self._services = services
         self._log = log
-        self._protocol = VoskProtocol(max_frame_bytes=services.max_message_bytes)
-        self._decoder = Decoder(self._protocol.config.encoding)
+        self._call_id, self._caller = call_id, caller
+        self._stream = stream
+        self._decoder = Decoder(stream.encoding)
+        self._bytes = 0
         self._recogniser: BilingualRecogniser | None = None
         self._session = CallSession(
             matcher=services.matcher, catalogue=services.catalogue, limits=services.limits
         )
         self._today = local_time.date()
-        self._session.receive(CallStarted(0.0, local_time))
         self._failed = False
+        self._unplayed: deque[str] = deque(maxlen=_PROMPTS_KEPT)  # ids of prompts under way
+        self._opening = Turn(events=self._give(CallStarted(0.0, local_time)))
 
     @property
-    def config(self) -> StreamConfig:
-        """The stream's configuration; safe to read from any thread."""
-        return self._protocol.config
+    def opening(self) -> Turn:
+        """What the call says first: the greeting."""
+        return self._opening
 
     @property
     def state(self) -> State:
         """Where the call stands."""
         return self._session.state
 
-    def seconds(self, message: str | bytes) -> float:
-        """How much audio a message holds, seconds; safe to call from any thread."""
-        if isinstance(message, str):
-            return 0.0
-        config = self._protocol.config
-        return len(message) / config.encoding.bytes_per_sample / config.rate_hz
+    @property
+    def heard_s(self) -> float:
+        """Audio taken so far, seconds: the clock of the call."""
+        samples = self._bytes // self._stream.encoding.bytes_per_sample
+        return samples / self._stream.rate_hz
 
-    def step(self, message: str | bytes) -> Reply:
-        """Take one message; never raises on account of the message or of recognition."""
-        action = self._protocol.receive(message)
+    def configure(self, stream: StreamConfig) -> None:
+        """The audio, of which none has come yet, will be otherwise."""
+        self._stream = stream
+        self._decoder = Decoder(stream.encoding)
+
+    def hear(self, audio: bytes) -> Turn:
+        """Take audio in the encoding of the stream; it may split a sample."""
+        self._bytes += len(audio)
+        return self._safely(lambda: self._hear(audio))
+
+    def press(self, digit: str) -> Turn:
+        """A DTMF key: one of ``0123456789*#ABCD``."""
+        return self._safely(
+            lambda: self._without_words(self._give(DigitPressed(self.heard_s, digit)))
+        )
+
+    def finish(self) -> Turn:
+        """The gateway closes the utterance."""
+        return self._safely(self._final)
+
+    def played(self, prompt_id: str) -> Turn:
+        """The gateway has played this prompt, and those before it, to the end."""
+        if prompt_id in self._unplayed:
+            while self._unplayed.popleft() != prompt_id:
+                pass
+            if not self._unplayed:
+                return Turn(events=self._give(PromptPlayed(self.heard_s)))
+        return Turn()
+
+    def transferred(self) -> Turn:
+        """The gateway has moved the call to where it was routed."""
+        if self.state in (State.ROUTING, State.HANDING_OFF, State.ENDED):
+            return Turn(events=self._give(Transferred(self.heard_s)))
+        return Turn()
+
+    def hang_up(self) -> Turn:
+        """The connection is gone: end the call and let go of its recognisers."""
+        self._recogniser = None
+        return Turn(events=self._give(HungUp(self.heard_s)))
+
+    def fail(self, reason: str) -> Turn:
+        """Recognition of this call cannot go on: a person takes it."""
+        self._log.error("recognition failed: %s", reason)
+        self._failed, self._recogniser = True, None
+        events = self._give(RecogniserFailed(self.heard_s, reason))
+        added = self._added(_NOTHING, events, None) | {"error": reason}
+        return Turn(final=Final(added=added), events=events)
+
+    def _safely(self, step: Callable[[], Turn]) -> Turn:
         try:
-            return self._do(action)
+            return step()
         except IvrError as error:
-            return self._fail(str(error), closes=_closes(action))
+            return self.fail(str(error))
         except Exception:
             self._log.exception("recognition failed")
-            return self._fail("internal error; the server's log has it", closes=_closes(action))
-
-    def hang_up(self) -> None:
-        """The connection is gone: end the call and let go of its recognisers."""
-        self._give(HungUp(self._protocol.received_s))
-        self._recogniser = None
-
-    def _do(self, action: Action) -> Reply:
-        match action:
-            case Audio(data):
-                return Reply(self._hear(data))
-            case Finish(closes):
-                return Reply(self._final(), closes)
-            case Digit(digit):
-                return Reply(self._final_without_words(self._press(digit)))
-            case Configured(config):
-                self._log.info(
-                    "%d Hz %s, language %s",
-                    config.rate_hz,
-                    config.encoding,
-                    config.language or "auto",
-                )
-                return Reply(None)
-            case Refused(reason):
-                self._log.warning("refused: %s", reason)
-                return Reply(error_message(reason))
+            return self.fail("internal error; the server's log has it")
 
     def _give(self, given: Input) -> tuple[Event, ...]:
         before = self._session.state
         events = self._session.receive(given)
-        if self._session.state is not before:
+        if self._session.state is not before and not isinstance(given, CallStarted):
             self._log.info("%s -> %s", before, self._session.state)
+        self._note_prompts(events)
         return events
 
-    def _press(self, digit: str) -> tuple[Event, ...]:
-        return self._give(DigitPressed(self._protocol.received_s, digit))
+    def _note_prompts(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, BargedIn):
+                self._unplayed.clear()
+            elif isinstance(event, Prompt):
+                self._unplayed.append(event.id)
 
     # --- audio ---------------------------------------------------------------------------
 
-    def _hear(self, data: bytes) -> str:
+    def _hear(self, data: bytes) -> Turn:
         if self._failed:
-            return partial_message("")
+            return Turn(partial="")
         if self._recogniser is None:
             self._recogniser = self._new_recogniser()
         heard = self._recogniser.accept(self._decoder.decode(data))
@@ -222,29 +244,28 @@ class Conversation:
         if heard.endpoint:
             return self._final(events)
         if any(isinstance(event, Prompt) for event in events):
-            return self._final_without_words(events)
-        return partial_message(heard.partial)
+            return self._without_words(events)
+        return Turn(partial=heard.partial, events=events)
 
     def _new_recogniser(self) -> BilingualRecogniser:
-        config = self._protocol.config
-        self._decoder = Decoder(config.encoding)
-        alternatives = max(config.max_alternatives, self._services.speech.alternatives)
-        recogniser = self._services.speech.call(rate_hz=config.rate_hz, alternatives=alternatives)
-        if config.language is not None:
-            recogniser.keep(config.language)
+        stream = self._stream
+        alternatives = max(stream.alternatives, self._services.speech.alternatives)
+        recogniser = self._services.speech.call(rate_hz=stream.rate_hz, alternatives=alternatives)
+        if stream.language is not None:
+            recogniser.keep(stream.language)
         return recogniser
 
     def _time_passed(self, heard: Heard) -> tuple[Event, ...]:
-        now_s = self._protocol.received_s
+        now_s = self.heard_s
         barged = self._give(SpeechStarted(now_s)) if heard.speech else ()
         return (*barged, *self._give(Tick(now_s)))
 
     # --- finals --------------------------------------------------------------------------
 
-    def _final(self, events: tuple[Event, ...] = ()) -> str:
+    def _final(self, events: tuple[Event, ...] = ()) -> Turn:
         """Close the utterance: match it, move the call, and say what came of it."""
         if self._recogniser is None:
-            return self._final_without_words(events)
+            return self._without_words(events)
         utterance = self._recogniser.finish()
         reading = read(
             self._services.matcher,
@@ -260,21 +281,14 @@ class Conversation:
         )
         hypotheses = utterance.recognition.hypotheses
         texts = tuple(hypothesis.text for hypothesis in hypotheses)
-        now_s = self._protocol.received_s
-        events += self._give(UtteranceMatched(now_s, found, utterance.language, texts))
+        events += self._give(UtteranceMatched(self.heard_s, found, utterance.language, texts))
         added = self._added(found, events, utterance if texts else None)
         self._log_decision(utterance, added)
-        return self._message(hypotheses, added, offset_s=utterance.start_s)
+        final = Final(hypotheses=tuple(hypotheses), offset_s=utterance.start_s, added=added)
+        return Turn(final=final, events=events)
 
-    def _final_without_words(self, events: tuple[Event, ...]) -> str:
-        return self._message((), self._added(_NOTHING, events, None))
-
-    def _message(
-        self, hypotheses: tuple[Hypothesis, ...], added: dict[str, Any], *, offset_s: float = 0.0
-    ) -> str:
-        return final_message(
-            hypotheses, config=self._protocol.config, offset_s=offset_s, added=added
-        )
+    def _without_words(self, events: tuple[Event, ...]) -> Turn:
+        return Turn(final=Final(added=self._added(_NOTHING, events, None)), events=events)
 
     def _added(
         self, found: Match, events: Iterable[Event], utterance: Utterance | None
@@ -327,13 +341,6 @@ class Conversation:
         )
         self._log.debug("transcript %s", mask(utterance.text))
 
-    def _fail(self, reason: str, *, closes: bool) -> Reply:
-        self._log.error("recognition failed: %s", reason)
-        self._failed, self._recogniser = True, None
-        events = self._give(RecogniserFailed(self._protocol.received_s, reason))
-        added = self._added(_NOTHING, events, None) | {"error": reason}
-        return Reply(self._message((), added), closes)
-
 
 _NOTHING = Match(
     text="",
@@ -343,10 +350,6 @@ _NOTHING = Match(
     confidence=0.0,
     candidates=(),
 )
-
-
-def _closes(action: Action) -> bool:
-    return isinstance(action, Finish) and action.closes
 
 
 def _outcome(found: Match, events: Iterable[Event]) -> dict[str, Any]:

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Generic, TypeVar
 
 __all__ = ["Inbox"]
+
+T = TypeVar("T")
 
 #: What a message counts for at least, seconds: empty messages must not pile up either.
 _LEAST_S = 0.02
 
 
-class Inbox:
+class Inbox(Generic[T]):
     """Messages of one call, from one reader to one worker."""
 
     def __init__(self, *, high_water_s: float, low_water_s: float) -> None:
         if not 0 <= low_water_s < high_water_s:
             raise ValueError(f"need 0 <= low_water_s={low_water_s} < high_water_s={high_water_s}")
         self._high_s, self._low_s = high_water_s, low_water_s
-        self._waiting: deque[tuple[str | bytes, float]] = deque()
+        self._waiting: deque[tuple[T, float]] = deque()
         self._waiting_s = 0.0
         self._closed = False
         self._working = False
@@ -46,7 +49,7 @@ class Inbox:
         """Whether something waits, or what was taken last is still being worked on."""
         return self._working or bool(self._waiting)
 
-    async def put(self, message: str | bytes, seconds: float) -> None:
+    async def put(self, message: T, seconds: float) -> None:
         """Add a message; returns once there is room for the next, or the inbox is closed."""
         cost_s = max(seconds, _LEAST_S)
         self._waiting.append((message, cost_s))
@@ -56,7 +59,7 @@ class Inbox:
             self._room.clear()
         await self._room.wait()
 
-    async def get(self) -> str | bytes | None:
+    async def get(self) -> T | None:
         """The next message; None once the inbox is closed. Asking means the last one is done."""
         self._working = False
         while not self._waiting and not self._closed:

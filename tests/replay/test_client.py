@@ -27,7 +27,8 @@ from ivr.replay.client import (
 )
 from ivr.replay.clips import Clip
 from ivr.server.app import KapokServer
-from ivr.server.conversation import Conversation, Services
+from ivr.server.conversation import Services
+from ivr.server.local import LocalCall
 from tests.server.installation import Installation, speak
 
 CMN, YUE = Language.MANDARIN, Language.CANTONESE
@@ -64,8 +65,8 @@ async def server(services: Services, installation: Installation) -> AsyncIterato
 
 
 @pytest.fixture
-def conversation(services: Services) -> Conversation:
-    return Conversation(services, local_time=NOON)
+def call(services: Services) -> LocalCall:
+    return LocalCall(services, local_time=NOON)
 
 
 # --- through the server ---------------------------------------------------------------------
@@ -89,10 +90,10 @@ async def test_a_recording_over_the_socket(server: KapokServer, encoding: Encodi
     ]
 
 
-async def test_socket_and_process_agree(server: KapokServer, conversation: Conversation) -> None:
+async def test_socket_and_process_agree(server: KapokServer, call: LocalCall) -> None:
     recording = clip(CMN, "我要查", "公积金")
     over_socket = await replay_over_socket(recording, url=server.url)
-    in_process = await replay_in_process(recording, conversation)
+    in_process = await replay_in_process(recording, call)
     assert over_socket.as_json("") | {"latency_ms": 0} == in_process.as_json("") | {"latency_ms": 0}
 
 
@@ -181,13 +182,13 @@ async def test_a_plain_vosk_server_gives_text_alone() -> None:
 
 
 async def test_frames_are_sent_when_they_would_have_been_spoken(
-    conversation: Conversation,
+    call: LocalCall,
 ) -> None:
     clock = Clock()
     recording = clip(CMN, "我要查", "社保")
     result = await replay_in_process(
         recording,
-        conversation,
+        call,
         pace=Pace.REAL,
         end_s=1.05,
         clock=clock,
@@ -200,19 +201,19 @@ async def test_frames_are_sent_when_they_would_have_been_spoken(
     assert 400 <= result.latency_ms <= 1200
 
 
-async def test_the_line_stays_open_until_the_final(conversation: Conversation) -> None:
+async def test_the_line_stays_open_until_the_final(call: LocalCall) -> None:
     clock = Clock()
     recording = clip(CMN, "我要查", "社保", after_s=0.0)
     result = await replay_in_process(
-        recording, conversation, pace=Pace.REAL, clock=clock, sleep=clock.sleep
+        recording, call, pace=Pace.REAL, clock=clock, sleep=clock.sleep
     )
     assert result.queue == "social_security"
     assert recording.duration_s < clock.now_s - 1000.0 < recording.duration_s + 3.0
 
 
-async def test_a_silent_recording_has_no_latency(conversation: Conversation) -> None:
+async def test_a_silent_recording_has_no_latency(call: LocalCall) -> None:
     silent = Clip(Path("a.wav"), bytes(32_000), Encoding.S16LE, 8000)
-    result = await replay_in_process(silent, conversation)
+    result = await replay_in_process(silent, call)
     assert (result.text, result.decision, result.latency_ms) == ("", "ask_again", None)
 
 

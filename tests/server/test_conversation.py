@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import replace
 from datetime import datetime
@@ -11,8 +10,11 @@ import pytest
 
 from ivr.asr.bilingual import BilingualRecogniser, Heard
 from ivr.audio.codecs import Encoding, encode
+from ivr.call.events import BargedIn, Ended, EndReason, HandedOff, HandOffReason, Prompt
 from ivr.call.transitions import State
+from ivr.call.turn import Turn
 from ivr.errors import ModelError
+from ivr.gateways.gateway import StreamConfig
 from ivr.language import Language
 from ivr.server.conversation import Conversation, Services
 from tests.server.installation import RATE_HZ, speak
@@ -23,18 +25,26 @@ NOON = datetime(2025, 6, 3, 12, 0, tzinfo=ZoneInfo("Asia/Shanghai"))
 
 @pytest.fixture
 def conversation(services: Services) -> Conversation:
-    return Conversation(services, local_time=NOON)
+    return Conversation(services, local_time=NOON, stream=StreamConfig())
+
+
+def said(turn: Turn) -> dict[str, Any]:
+    """A turn in one object: its partial, or its final with the added keys."""
+    if turn.final is None:
+        assert turn.partial is not None
+        return {"partial": turn.partial}
+    assert turn.partial is None
+    words = [w for h in turn.final.hypotheses[:1] for w in h.words]
+    offset_s = turn.final.offset_s
+    times = [{"start": offset_s + w.start_s, "end": offset_s + w.end_s} for w in words]
+    text = " ".join(word.text for word in words) or turn.final.text
+    return {**turn.final.added, "text": text, "result": times}
 
 
 def stream(conversation: Conversation, data: bytes, *, frame: int = 1600) -> list[dict[str, Any]]:
     """Every reply to ``data``, sent 100 ms at a time."""
-    replies = []
-    for start in range(0, len(data), frame):
-        reply = conversation.step(data[start : start + frame])
-        assert reply.text is not None
-        assert not reply.closes
-        replies.append(json.loads(reply.text))
-    return replies
+    starts = range(0, len(data), frame)
+    return [said(conversation.hear(data[start : start + frame])) for start in starts]
 
 
 def finals(replies: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -105,51 +115,41 @@ def test_words_reach_a_person(conversation: Conversation) -> None:
 
 
 def test_digit_0_reaches_a_person(conversation: Conversation) -> None:
-    reply = conversation.step('{"dtmf": "0"}')
-    assert reply.text is not None
-    assert json.loads(reply.text)["decision"] == "person"
+    turn = conversation.press("0")
+    assert said(turn)["decision"] == "person"
+    assert HandedOff(HandOffReason.ASKED) in turn.events
     assert conversation.state is State.HANDING_OFF
 
 
 def test_an_empty_stream_is_asked_again(conversation: Conversation) -> None:
-    reply = conversation.step('{"eof" : 1}')
-    assert reply.closes
-    assert reply.text is not None
-    message = json.loads(reply.text)
+    message = said(conversation.finish())
     assert (message["text"], message["decision"], message["language"]) == ("", "ask_again", None)
 
 
-def test_eof_ends_an_utterance_in_the_middle(conversation: Conversation) -> None:
+def test_finishing_ends_an_utterance_in_the_middle(conversation: Conversation) -> None:
     stream(conversation, speak(CMN, "我要查", "社保", after_s=0.1))
-    reply = conversation.step('{"eof" : 1}')
-    assert reply.text is not None
-    assert json.loads(reply.text)["queue"] == "social_security"
+    assert said(conversation.finish())["queue"] == "social_security"
 
 
-def test_reset_ends_an_utterance_and_goes_on(conversation: Conversation) -> None:
+def test_after_finishing_the_call_goes_on(conversation: Conversation) -> None:
     stream(conversation, speak(CMN, "我要查", "社保", after_s=0.1))
-    reply = conversation.step('{"reset" : 1}')
-    assert reply.text is not None
-    assert not reply.closes
-    assert json.loads(reply.text)["text"] == "我要查 社保"
+    assert said(conversation.finish())["text"] == "我要查 社保"
     assert say(conversation, CMN, "我要查", "公积金")["text"] == "我要查 公积金"
 
 
-def test_a_config_is_not_answered(conversation: Conversation) -> None:
-    assert conversation.step('{"config": {"sample_rate": 8000}}').text is None
-
-
 @pytest.mark.parametrize("encoding", [Encoding.MULAW, Encoding.ALAW])
-def test_companded_audio(conversation: Conversation, encoding: Encoding) -> None:
-    conversation.step(json.dumps({"config": {"encoding": encoding}}))
+def test_companded_audio(services: Services, encoding: Encoding) -> None:
+    stream_config = StreamConfig(encoding=encoding)
+    conversation = Conversation(services, local_time=NOON, stream=stream_config)
     data = encode(speak(CMN, "我要查", "社保"), encoding)
     (final,) = finals(stream(conversation, data, frame=800))
     assert final["queue"] == "social_security"
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
-def test_other_rates_are_resampled(conversation: Conversation, rate_hz: int) -> None:
-    conversation.step(json.dumps({"config": {"sample_rate": str(rate_hz)}}))
+def test_other_rates_are_resampled(services: Services, rate_hz: int) -> None:
+    stream_config = StreamConfig(rate_hz=rate_hz)
+    conversation = Conversation(services, local_time=NOON, stream=stream_config)
     data = speak(CMN, "我要查", "社保", rate_hz=rate_hz)
     (final,) = finals(stream(conversation, data, frame=2 * rate_hz // 10))
     assert final["queue"] == "social_security"
@@ -160,8 +160,9 @@ def test_frames_may_split_a_sample(conversation: Conversation) -> None:
     assert final["queue"] == "social_security"
 
 
-def test_a_forced_language_is_kept(conversation: Conversation) -> None:
-    conversation.step('{"config": {"language": "yue"}}')
+def test_a_forced_language_is_kept(services: Services) -> None:
+    stream_config = StreamConfig(language=YUE)
+    conversation = Conversation(services, local_time=NOON, stream=stream_config)
     replies = stream(conversation, speak(CMN, "我要查", "社保"))
     assert not [reply for reply in finals(replies) if reply["language"] == "cmn"]
 
@@ -171,21 +172,39 @@ def test_silence_asks_again_and_then_hands_off(conversation: Conversation) -> No
     assert prompts == ["no_input", "no_input_short", "person_limit"]
 
 
-def test_the_alternatives_asked_for(conversation: Conversation) -> None:
-    conversation.step('{"config": {"max_alternatives": 2}}')
-    final = say(conversation, CMN, "我要查", "社保")
-    assert final["alternatives"][0]["text"] == "我要查 社保"
-    assert "result" not in final
+def test_the_stream_may_change_before_audio(conversation: Conversation) -> None:
+    conversation.configure(StreamConfig(encoding=Encoding.MULAW))
+    data = encode(speak(CMN, "我要查", "社保"), Encoding.MULAW)
+    (final,) = finals(stream(conversation, data, frame=800))
+    assert final["queue"] == "social_security"
 
 
-@pytest.mark.parametrize("message", ["hello", '{"config": {"sample_rate": 1}}', b"\0" * 65_537])
-def test_bad_messages_are_answered_and_the_call_goes_on(
-    conversation: Conversation, message: str | bytes
-) -> None:
-    reply = conversation.step(message)
-    assert reply.text is not None
-    assert set(json.loads(reply.text)) == {"error"}
-    assert say(conversation, CMN, "我要查", "社保")["queue"] == "social_security"
+def prompts(turn: Turn) -> list[str]:
+    return [event.id for event in turn.events if isinstance(event, Prompt)]
+
+
+def test_the_opening_greets(conversation: Conversation) -> None:
+    assert set(prompts(conversation.opening)) == {"greeting"}
+
+
+def test_the_greeting_is_over_once_all_of_it_has_been_played(conversation: Conversation) -> None:
+    for prompt_id in prompts(conversation.opening):
+        assert conversation.state is State.GREETING
+        conversation.played(prompt_id)
+    assert conversation.state is State.LISTENING
+    assert conversation.played("greeting") == Turn()  # a late report changes nothing
+
+
+def test_speech_over_a_prompt_barges_in(conversation: Conversation) -> None:
+    audio = speak(CMN, "我要查", "社保", after_s=0.0)
+    turns = [conversation.hear(audio[i : i + 1600]) for i in range(0, len(audio), 1600)]
+    assert [event for turn in turns for event in turn.events].count(BargedIn()) == 1
+
+
+def test_the_call_is_over_once_it_has_been_transferred(conversation: Conversation) -> None:
+    assert conversation.transferred() == Turn()  # nothing was decided yet
+    say(conversation, CMN, "我要查", "社保")
+    assert conversation.transferred().events == (Ended(EndReason.TRANSFERRED),)
 
 
 class _Breaking(BilingualRecogniser):
@@ -207,14 +226,15 @@ def test_a_failing_recogniser_hands_the_call_to_a_person(
 
     speech = replace(services.speech)
     object.__setattr__(speech, "call", call)
-    conversation = Conversation(replace(services, speech=speech), local_time=NOON)
+    conversation = Conversation(
+        replace(services, speech=speech), local_time=NOON, stream=StreamConfig()
+    )
     first, *rest = stream(conversation, speak(CMN, "我要查", "社保"))
     assert (first["text"], first["decision"]) == ("", "person")
     assert first["call"]["reason"] == "recogniser_failed"
     assert first["error"]
     assert rest == [{"partial": ""}] * len(rest)
-    reply = conversation.step('{"eof" : 1}')
-    assert reply.closes
+    assert said(conversation.finish())["text"] == ""
 
 
 def test_no_transcript_at_info(

@@ -1,4 +1,4 @@
-"""The Vosk server's WebSocket protocol, without I/O: messages in, actions out.
+"""The Vosk server's WebSocket protocol, without I/O.
 
 As vosk-server's ``websocket/asr_server.py`` speaks it, and as the Asterisk and FreeSWITCH
 modules, which read only ``text`` and ``partial``, rely on:
@@ -10,12 +10,15 @@ modules, which read only ``text`` and ``partial``, rely on:
 
 Keys that Kapok adds to ``config``: ``encoding`` (``pcm_s16le``, ``mulaw``, ``alaw``, or another
 name that :meth:`ivr.audio.codecs.Encoding.parse` knows), ``language`` (``cmn``, ``yue`` or
-``auto``) and ``call_id``. One message is added,
+``auto``), ``call_id`` and ``caller``, which count before audio alone. One message is added,
 ``{"dtmf": "5"}``, answered by a final with empty text. ``phrase_list`` and ``model`` are
 accepted and not used: what Kapok listens for stands in ``config/queues.yaml``. Unknown keys are
 passed over, as vosk-server does.
 
 What is not allowed is answered by ``{"error": "..."}``, and the stream goes on.
+
+The gateway plays the prompts and moves the call itself: both stand in the finals
+(``docs/design.md``).
 
 FreeSWITCH's mod_vosk takes a reply that holds ``""`` for an empty one and a reply that holds
 ``"partial"`` for a partial one, both by searching the raw text. So a final with text never
@@ -25,26 +28,37 @@ holds an empty string anywhere (null stands for it), and an empty one always doe
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from ivr.asr.engine import Hypothesis, Word
 from ivr.audio.codecs import Encoding
 from ivr.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ
+from ivr.call.turn import Final
 from ivr.errors import AudioError, ProtocolError
+from ivr.gateways.gateway import (
+    Audio,
+    Digit,
+    Finished,
+    Gateway,
+    Inbound,
+    Message,
+    Outbound,
+    Partial,
+    Refused,
+    Started,
+    StreamChanged,
+    StreamConfig,
+)
+from ivr.gateways.messages import digit, json_object, printable, shown
 from ivr.language import Language
 
 __all__ = [
     "MAX_FRAME_BYTES",
-    "Action",
-    "Audio",
-    "Configured",
-    "Digit",
-    "Finish",
-    "Refused",
-    "StreamConfig",
-    "VoskProtocol",
+    "VoskConfig",
+    "VoskGateway",
     "error_message",
     "final_message",
     "partial_message",
@@ -54,12 +68,10 @@ __all__ = [
 MAX_FRAME_BYTES = 960_000
 
 _MAX_ALTERNATIVES = 20
-_MAX_TEXT_CHARS = 64 * 1024
-_DIGITS = frozenset("0123456789*#ABCD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamConfig:
+class VoskConfig:
     """What the gateway has said about its stream; the defaults are vosk-server's."""
 
     rate_hz: int = 8_000
@@ -68,74 +80,61 @@ class StreamConfig:
     words: bool = True
     max_alternatives: int = 0
     call_id: str | None = None
+    caller: str | None = None
+
+    @property
+    def stream(self) -> StreamConfig:
+        """The caller's audio, as every gateway describes it."""
+        return StreamConfig(
+            rate_hz=self.rate_hz,
+            encoding=self.encoding,
+            language=self.language,
+            alternatives=self.max_alternatives,
+        )
 
 
-# --- actions -----------------------------------------------------------------------------
+class VoskGateway(Gateway):
+    """One stream."""
 
-
-@dataclass(frozen=True, slots=True)
-class Configured:
-    """The stream's configuration changed; nothing is answered."""
-
-    config: StreamConfig
-
-
-@dataclass(frozen=True, slots=True)
-class Audio:
-    """Audio to recognise, in the encoding of the configuration; it may split a sample."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """End the utterance and answer a final message; close after it where ``closes``."""
-
-    closes: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Digit:
-    """A DTMF key; answer a final message."""
-
-    digit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The message is not allowed: answer :func:`error_message`, and go on."""
-
-    reason: str
-
-
-Action = Configured | Audio | Finish | Digit | Refused
-
-
-class VoskProtocol:
-    """One stream. Give each message to :meth:`receive` and do what the action says."""
+    name: ClassVar[str] = "vosk"
+    plays_prompts: ClassVar[bool] = False
+    answers_each: ClassVar[bool] = True
+    takes_decision: ClassVar[bool] = False
+    closes_on_decision: ClassVar[bool] = False
 
     def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self._max_frame_bytes = max_frame_bytes
-        self._config = StreamConfig()
-        self._bytes = 0
+        self._config = VoskConfig()
+        self._started = self._heard = False
+        # A message is answered by the configuration in force when it came, and messages are read
+        # before those ahead of them are answered. One entry an answer due; the server's inbox
+        # bounds them.
+        self._due: deque[VoskConfig] = deque()
 
     @property
-    def config(self) -> StreamConfig:
+    def config(self) -> VoskConfig:
         """The configuration in force."""
         return self._config
 
-    @property
-    def received_s(self) -> float:
-        """Audio received so far, seconds: the stream's clock."""
-        samples = self._bytes // self._config.encoding.bytes_per_sample
-        return samples / self._config.rate_hz
+    def receive(self, message: Message) -> list[Inbound]:
+        """See :meth:`ivr.gateways.gateway.Gateway.receive`."""
+        items = super().receive(message)
+        if any(isinstance(item, Audio | Digit | Finished | Refused) for item in items):
+            self._due.append(self._config)
+        return items
 
-    def receive(self, message: str | bytes) -> Action:
-        """The action that ``message`` asks for; never raises."""
-        try:
-            return self._text(message) if isinstance(message, str) else self._audio(message)
-        except ProtocolError as error:
-            return Refused(str(error))
+    def take(self, message: Message) -> list[Inbound]:
+        """See :meth:`ivr.gateways.gateway.Gateway.take`."""
+        item = self._text(message) if isinstance(message, str) else self._audio(message)
+        if item is None or isinstance(item, StreamChanged):
+            return [item] if item else []
+        begins = [] if self._started else [self._begins()]
+        return [*begins, item]
+
+    def _begins(self) -> Started:
+        self._started = True
+        config = self._config
+        return Started(stream=config.stream, call_id=config.call_id, caller=config.caller)
 
     def _audio(self, data: bytes) -> Audio:
         if len(data) > self._max_frame_bytes:
@@ -143,52 +142,62 @@ class VoskProtocol:
                 f"audio message of {len(data)} bytes; send at most {self._max_frame_bytes} "
                 "bytes at a time (100 ms is best)"
             )
-        self._bytes += len(data)
+        self._heard = self._heard or bool(data)
         return Audio(data)
 
-    def _text(self, text: str) -> Action:
-        message = _json_object(text)
+    def _text(self, text: str) -> Inbound | None:
+        message = json_object(text)
         if "config" in message:
             return self._configure(message["config"])
         if message.get("eof"):
-            return Finish(closes=True)
+            return Finished(closes=True)
         if message.get("reset"):
-            return Finish(closes=False)
+            return Finished(closes=False)
         if "dtmf" in message:
-            return Digit(_digit(message["dtmf"]))
+            return Digit(digit(message["dtmf"], "dtmf"))
         raise ProtocolError(
             "text message with none of config, eof, reset or dtmf; audio is due as binary messages"
         )
 
-    def _configure(self, given: Any) -> Configured:
+    def _configure(self, given: Any) -> StreamChanged | None:
         if not isinstance(given, dict):
-            raise ProtocolError(f"config: an object is due, not {_shown(given)}")
+            raise ProtocolError(f"config: an object is due, not {shown(given)}")
         config = replace(self._config, **_options(given))
         stream = ("rate_hz", "encoding", "language")
         late = [name for name in stream if getattr(config, name) != getattr(self._config, name)]
-        if self._bytes and late:
+        if self._heard and late:
             raise ProtocolError(
                 f"config: {' and '.join(late).replace('rate_hz', 'sample_rate')} cannot change "
                 "after audio has been sent; open a new connection"
             )
+        changed = self._started and config.stream != self._config.stream
         self._config = config
-        return Configured(config)
+        return StreamChanged(config.stream) if changed and not self._heard else None
 
+    def send(self, outbound: Outbound) -> list[Message]:
+        """See :meth:`ivr.gateways.gateway.Gateway.send`."""
+        match outbound:
+            case Partial(text):
+                self._answered()
+                return [partial_message(text)]
+            case Final():
+                config = self._answered()
+                return [
+                    final_message(
+                        outbound.hypotheses,
+                        config=config,
+                        offset_s=outbound.offset_s,
+                        added=outbound.added,
+                    )
+                ]
+            case Refused():
+                self._answered()
+                return [error_message(outbound.reason)]
+            case _:
+                return []
 
-def _json_object(text: str) -> dict[str, Any]:
-    if len(text) > _MAX_TEXT_CHARS:
-        raise ProtocolError(
-            f"text message of {len(text)} characters; audio is due as binary messages"
-        )
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ProtocolError(
-            f"text message is not JSON: {_shown(text)}; audio is due as binary messages"
-        ) from None
-    if not isinstance(message, dict):
-        raise ProtocolError(f"text message is not a JSON object: {_shown(message)}")
-    return message
+    def _answered(self) -> VoskConfig:
+        return self._due.popleft() if self._due else self._config
 
 
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,6 +208,7 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
         "words": ("words", bool),
         "max_alternatives": ("max_alternatives", _alternatives),
         "call_id": ("call_id", _call_id),
+        "caller": ("caller", _caller),
     }
     return {
         name: read(given[key])
@@ -213,14 +223,14 @@ def _number(key: str, value: Any) -> float:
             raise ValueError
         return float(value)
     except (TypeError, ValueError, OverflowError):
-        raise ProtocolError(f"config: {key} {_shown(value)} is not a number") from None
+        raise ProtocolError(f"config: {key} {shown(value)} is not a number") from None
 
 
 def _rate(value: Any) -> int:
     rate_hz = _number("sample_rate", value)
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise ProtocolError(
-            f"config: sample_rate {_shown(value)} is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz; "
+            f"config: sample_rate {shown(value)} is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz; "
             "telephone audio is 8000"
         )
     return round(rate_hz)
@@ -229,7 +239,7 @@ def _rate(value: Any) -> int:
 def _alternatives(value: Any) -> int:
     count = _number("max_alternatives", value)
     if not 0 <= count < float("inf"):
-        raise ProtocolError(f"config: max_alternatives {_shown(value)} is not a count")
+        raise ProtocolError(f"config: max_alternatives {shown(value)} is not a count")
     return min(int(count), _MAX_ALTERNATIVES)
 
 
@@ -247,28 +257,19 @@ def _language(value: Any) -> Language | None:
         return Language(value)
     except ValueError:
         raise ProtocolError(
-            f"config: language {_shown(value)} is not known; use cmn, yue or auto"
+            f"config: language {shown(value)} is not known; use cmn, yue or auto"
         ) from None
 
 
 def _call_id(value: Any) -> str:
-    # It goes into log lines: nothing in it may break one.
-    kept = "".join(c for c in str(value) if c.isprintable())[:128].strip()
+    kept = printable(value)
     if not kept:
         raise ProtocolError("config: call_id is empty")
     return kept
 
 
-def _digit(value: Any) -> str:
-    digit = str(value).upper()
-    if digit not in _DIGITS:
-        raise ProtocolError(f"dtmf: {_shown(value)} is not one of 0-9, *, #, A-D")
-    return digit
-
-
-def _shown(value: Any) -> str:
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return repr(shown if len(shown) <= 40 else shown[:40] + "…")
+def _caller(value: Any) -> str | None:
+    return printable(value) or None
 
 
 # --- replies -----------------------------------------------------------------------------
@@ -292,7 +293,7 @@ def error_message(reason: str) -> str:
 def final_message(
     hypotheses: Sequence[Hypothesis],
     *,
-    config: StreamConfig,
+    config: VoskConfig,
     offset_s: float = 0.0,
     added: Mapping[str, Any] | None = None,
 ) -> str:
@@ -315,7 +316,7 @@ def final_message(
 
 
 def _alternatives_of(
-    hypotheses: Sequence[Hypothesis], config: StreamConfig, offset_s: float
+    hypotheses: Sequence[Hypothesis], config: VoskConfig, offset_s: float
 ) -> list[dict[str, Any]]:
     said = [h for h in hypotheses if h.text][: config.max_alternatives]
     return [_alternative(h, config.words, offset_s) for h in said] or [

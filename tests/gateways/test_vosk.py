@@ -6,38 +6,53 @@ from hypothesis import strategies as st
 
 from ivr.asr.engine import Hypothesis, Word
 from ivr.audio.codecs import Encoding
-from ivr.language import Language
-from ivr.server.vosk_protocol import (
+from ivr.call.turn import Final
+from ivr.gateways.gateway import (
     Audio,
-    Configured,
+    Close,
     Digit,
-    Finish,
+    Finished,
+    Partial,
     Refused,
+    Started,
+    StopPlaying,
+    StreamChanged,
     StreamConfig,
-    VoskProtocol,
-    error_message,
+)
+from ivr.gateways.vosk import (
+    VoskConfig,
+    VoskGateway,
     final_message,
     partial_message,
 )
+from ivr.language import Language
 
 
-def configured(**keys: object) -> StreamConfig:
-    action = VoskProtocol().receive(json.dumps({"config": keys}))
-    assert isinstance(action, Configured), action
-    return action.config
+def configured(**keys: object) -> VoskConfig:
+    gateway = VoskGateway()
+    assert gateway.receive(json.dumps({"config": keys})) == []
+    return gateway.config
 
 
-def refusal(message: str | bytes, protocol: VoskProtocol | None = None) -> str:
-    action = (protocol or VoskProtocol()).receive(message)
-    assert isinstance(action, Refused), action
-    return action.reason
+def refusal(message: str | bytes, gateway: VoskGateway | None = None) -> str:
+    (item,) = (gateway or VoskGateway()).receive(message)
+    assert isinstance(item, Refused), item
+    assert not item.closes
+    return item.reason
+
+
+def after_start(message: str | bytes) -> object:
+    """The one item of a first message, after the start that it implies."""
+    started, item = VoskGateway().receive(message)
+    assert started == Started(stream=StreamConfig())
+    return item
 
 
 # --- what comes in --------------------------------------------------------------------------
 
 
 def test_the_defaults_are_those_of_vosk_server() -> None:
-    assert VoskProtocol().config == StreamConfig(
+    assert VoskGateway().config == VoskConfig(
         rate_hz=8000, encoding=Encoding.S16LE, language=None, words=True, max_alternatives=0
     )
 
@@ -58,20 +73,22 @@ def test_every_key_is_taken() -> None:
         language="yue",
         call_id=" call\n7 ",
         unheard_of=True,
-    ) == StreamConfig(
+        caller="020 8123 4567",
+    ) == VoskConfig(
         encoding=Encoding.MULAW,
         language=Language.CANTONESE,
         words=False,
         max_alternatives=3,
         call_id="call7",
+        caller="020 8123 4567",
     )
 
 
 def test_a_second_config_adds_to_the_first() -> None:
-    protocol = VoskProtocol()
-    protocol.receive('{"config": {"sample_rate": 16000}}')
-    protocol.receive('{"config": {"words": 0}}')
-    assert (protocol.config.rate_hz, protocol.config.words) == (16000, False)
+    gateway = VoskGateway()
+    gateway.receive('{"config": {"sample_rate": 16000}}')
+    gateway.receive('{"config": {"words": 0}}')
+    assert (gateway.config.rate_hz, gateway.config.words) == (16000, False)
 
 
 def test_language_auto_finds_out() -> None:
@@ -80,26 +97,31 @@ def test_language_auto_finds_out() -> None:
 
 @pytest.mark.parametrize("text", ['{"eof" : 1}', '{"eof":1}', ' { "eof": true } '])
 def test_eof_is_json(text: str) -> None:
-    assert VoskProtocol().receive(text) == Finish(closes=True)
+    assert after_start(text) == Finished(closes=True)
 
 
 def test_reset_goes_on() -> None:
-    assert VoskProtocol().receive('{"reset" : 1}') == Finish(closes=False)
+    assert after_start('{"reset" : 1}') == Finished(closes=False)
 
 
 @pytest.mark.parametrize(("key", "digit"), [(5, "5"), ("#", "#"), ("a", "A")])
 def test_a_digit(key: object, digit: str) -> None:
-    assert VoskProtocol().receive(json.dumps({"dtmf": key})) == Digit(digit)
+    assert after_start(json.dumps({"dtmf": key})) == Digit(digit)
 
 
-def test_audio_counts_on_the_clock() -> None:
-    protocol = VoskProtocol()
-    assert protocol.receive(bytes(1600)) == Audio(bytes(1600))
-    assert protocol.received_s == 0.1
-    mulaw = VoskProtocol()
-    mulaw.receive('{"config": {"encoding": "mulaw"}}')
-    mulaw.receive(bytes(1600))
-    assert mulaw.received_s == 0.2
+def test_the_call_starts_with_the_first_message_that_is_answered() -> None:
+    gateway = VoskGateway()
+    gateway.receive('{"config": {"encoding": "mulaw", "call_id": "7", "max_alternatives": 2}}')
+    stream = StreamConfig(encoding=Encoding.MULAW, alternatives=2)
+    assert gateway.receive(bytes(160)) == [Started(stream=stream, call_id="7"), Audio(bytes(160))]
+    assert gateway.receive(bytes(2)) == [Audio(bytes(2))]
+
+
+def test_the_stream_may_change_until_audio_has_come() -> None:
+    gateway = VoskGateway()
+    gateway.receive('{"dtmf": 1}')
+    changed = gateway.receive('{"config": {"sample_rate": 16000}}')
+    assert changed == [StreamChanged(StreamConfig(rate_hz=16_000))]
 
 
 # --- what is refused ------------------------------------------------------------------------
@@ -135,24 +157,24 @@ def test_a_refusal_says_what_and_how(message: str, what: str) -> None:
 
 
 def test_too_much_audio_at_a_time_is_refused() -> None:
-    protocol = VoskProtocol(max_frame_bytes=1000)
-    assert "1001 bytes; send at most 1000" in refusal(bytes(1001), protocol)
-    assert protocol.receive(bytes(1000)) == Audio(bytes(1000))
+    gateway = VoskGateway(max_frame_bytes=1000)
+    assert "1001 bytes; send at most 1000" in refusal(bytes(1001), gateway)
+    assert gateway.receive(bytes(1000))[-1] == Audio(bytes(1000))
 
 
 def test_the_rate_cannot_change_after_audio() -> None:
-    protocol = VoskProtocol()
-    protocol.receive(bytes(2))
-    reason = refusal('{"config": {"sample_rate": 16000}}', protocol)
+    gateway = VoskGateway()
+    gateway.receive(bytes(2))
+    reason = refusal('{"config": {"sample_rate": 16000}}', gateway)
     assert "sample_rate cannot change after audio" in reason
-    assert isinstance(protocol.receive('{"config": {"sample_rate": 8000}}'), Configured)
-    assert isinstance(protocol.receive('{"config": {"words": false}}'), Configured)
+    assert gateway.receive('{"config": {"sample_rate": 8000}}') == []
+    assert gateway.receive('{"config": {"words": false}}') == []
 
 
 def test_a_refused_config_changes_nothing() -> None:
-    protocol = VoskProtocol()
-    refusal('{"config": {"words": false, "encoding": "mp3"}}', protocol)
-    assert protocol.config == StreamConfig()
+    gateway = VoskGateway()
+    refusal('{"config": {"words": false, "encoding": "mp3"}}', gateway)
+    assert gateway.config == VoskConfig()
 
 
 json_values = st.recursive(
@@ -173,12 +195,13 @@ json_values = st.recursive(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text() | st.binary(max_size=64) | json_values.map(json.dumps), max_size=6))
 def test_no_message_breaks_the_protocol(messages: list[str | bytes]) -> None:
-    protocol = VoskProtocol()
+    gateway = VoskGateway()
     for message in messages:
-        action = protocol.receive(message)
-        if isinstance(action, Refused):
-            assert json.loads(error_message(action.reason)) == {"error": action.reason}
-        assert 4000 <= protocol.config.rate_hz <= 192_000
+        for item in gateway.receive(message):
+            if isinstance(item, Refused):
+                (answer,) = gateway.send(item)
+                assert json.loads(str(answer)) == {"error": item.reason}
+        assert 4000 <= gateway.config.rate_hz <= 192_000
 
 
 # --- what goes out --------------------------------------------------------------------------
@@ -198,19 +221,19 @@ def test_a_partial() -> None:
 
 
 def test_a_final_with_words_on_the_clock_of_the_stream() -> None:
-    message = json.loads(final_message(NBEST, config=StreamConfig(), offset_s=10.0))
+    message = json.loads(final_message(NBEST, config=VoskConfig(), offset_s=10.0))
     assert message["text"] == "我 想 查"
     assert message["result"][1] == {"conf": 0.9, "end": 10.9, "start": 10.5, "word": "想"}
     assert set(message) == {"result", "text"}
 
 
 def test_a_final_without_words() -> None:
-    message = json.loads(final_message(NBEST, config=StreamConfig(words=False)))
+    message = json.loads(final_message(NBEST, config=VoskConfig(words=False)))
     assert message == {"text": "我 想 查"}
 
 
 def test_alternatives() -> None:
-    config = StreamConfig(max_alternatives=5)
+    config = VoskConfig(max_alternatives=5)
     message = json.loads(final_message(NBEST, config=config, offset_s=1.0))
     assert [a["text"] for a in message["alternatives"]] == ["我 想 查", "我 查"]
     assert message["alternatives"][0]["confidence"] == -12.5
@@ -219,19 +242,19 @@ def test_alternatives() -> None:
 
 
 def test_alternatives_are_at_most_as_many_as_asked_for() -> None:
-    message = json.loads(final_message(NBEST, config=StreamConfig(max_alternatives=1)))
+    message = json.loads(final_message(NBEST, config=VoskConfig(max_alternatives=1)))
     assert len(message["alternatives"]) == 1
 
 
 def test_a_final_with_nothing_is_as_vosk_writes_it() -> None:
-    assert final_message((), config=StreamConfig()) == '{"text" : ""}'
-    empty = json.loads(final_message((), config=StreamConfig(max_alternatives=2)))
+    assert final_message((), config=VoskConfig()) == '{"text" : ""}'
+    empty = json.loads(final_message((), config=VoskConfig(max_alternatives=2)))
     assert empty["alternatives"] == [{"confidence": 1.0, "text": ""}]
 
 
 def test_added_keys_never_displace_vosks_own() -> None:
     message = json.loads(
-        final_message(NBEST, config=StreamConfig(), added={"text": "x", "queue": "general"})
+        final_message(NBEST, config=VoskConfig(), added={"text": "x", "queue": "general"})
     )
     assert (message["text"], message["queue"]) == ("我 想 查", "general")
 
@@ -255,8 +278,26 @@ def test_freeswitch_takes_a_final_for_what_it_is(
 ) -> None:
     """mod_vosk drops a reply with ``""`` in it, and takes one with ``"partial"`` for a partial."""
     heard = [hypothesis(*words), hypothesis()] if words else []
-    config = StreamConfig(max_alternatives=alternatives)
+    config = VoskConfig(max_alternatives=alternatives)
     reply = final_message(heard, config=config, added=added)
     keys_empty = '"" :' in reply  # no key of ours is empty
     assert ('""' in reply) == (not words or keys_empty)
     assert '"partial"' not in reply
+
+
+def test_an_answer_has_the_configuration_with_which_its_message_came() -> None:
+    """Messages are read ahead of the recognition that answers them."""
+    gateway = VoskGateway()
+    gateway.receive('{"reset": 1}')
+    gateway.receive('{"config": {"words": false}}')
+    gateway.receive('{"reset": 1}')
+    final = Final(hypotheses=tuple(NBEST), added={"queue": "general"})
+    first, second = (json.loads(str(gateway.send(final)[0])) for _ in range(2))
+    assert set(first) == {"result", "text", "queue"}
+    assert set(second) == {"text", "queue"}
+
+
+def test_only_answers_are_sent() -> None:
+    gateway = VoskGateway()
+    assert gateway.send(Partial("我 想")) == ['{"partial" : "我 想"}']
+    assert gateway.send(StopPlaying()) == gateway.send(Close()) == []

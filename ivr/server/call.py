@@ -1,0 +1,340 @@
+"""One call's asyncio shell: it moves messages between a gateway, a conversation and a player.
+
+A call has one reader, which parses what comes and fills a bounded
+:class:`~ivr.server.inbox.Inbox`; one worker, which has one job at a time in the recognition
+pool; and one :class:`~ivr.server.playout.Playout`. What the conversation decides is delivered
+to the gateway once the prompt that announces it has been played: until then the caller may
+object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ivr.asr.pool import Lane
+from ivr.call.decision import Decision, Decisions
+from ivr.call.events import BargedIn, Prompt
+from ivr.call.transitions import State
+from ivr.call.turn import Turn
+from ivr.errors import ServerError
+from ivr.gateways.gateway import (
+    Audio,
+    Close,
+    Digit,
+    Finished,
+    Flow,
+    Gateway,
+    HungUp,
+    Inbound,
+    Message,
+    Outbound,
+    Partial,
+    Played,
+    Refused,
+    Reply,
+    Started,
+    StreamChanged,
+    StreamConfig,
+)
+from ivr.server.conversation import Conversation, Services
+from ivr.server.inbox import Inbox
+from ivr.server.playout import Playout, Voice
+from ivr.server.registry import CallRecord, Registry
+from ivr.server.transport import CloseCode, GoneError, Transport
+from ivr.settings import ServerSettings
+
+__all__ = ["Call", "Desk"]
+
+_log = logging.getLogger(__name__)
+
+#: Audio is gathered to so much before it is recognised, seconds: a job for each 20 ms frame
+#: would cost more than the recognition.
+_BLOCK_S = 0.1
+_DECIDED = frozenset({State.ROUTING, State.HANDING_OFF, State.ENDED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What all calls of a server share."""
+
+    services: Services
+    limits: ServerSettings
+    now: Callable[[], datetime]
+    new_call_id: Callable[[], str]
+    registry: Registry
+    voice: Voice | None = None
+    #: told of each decision once the gateway has been, and of each call that ends without one
+    decided: Callable[[Decision], None] = lambda decision: None
+
+
+class _CallLog(logging.LoggerAdapter[logging.Logger]):
+    """Puts the call's id on each line."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(_log, {"call": call})
+
+    def rename(self, call: str) -> None:
+        self.extra = {"call": call}
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        return f"call {(self.extra or {})['call']}: {msg}", kwargs
+
+
+class Call:
+    """One connection, from its first message to its end."""
+
+    def __init__(self, transport: Transport, gateway: Gateway, lane: Lane, desk: Desk) -> None:
+        self._transport, self._gateway, self._lane, self._desk = transport, gateway, lane, desk
+        self._id = desk.new_call_id()
+        self._log = _CallLog(self._id)
+        self._inbox: Inbox[Inbound] = Inbox(
+            high_water_s=desk.limits.high_water_s, low_water_s=desk.limits.low_water_s
+        )
+        self._stream = StreamConfig()
+        self._gathered = bytearray()
+        self._conversation: Conversation | None = None
+        self._decisions: Decisions | None = None
+        self._delivery: asyncio.Task[None] | None = None
+        self._delivered: Decision | None = None
+        self._playout = Playout(gateway, transport.send, played=self._self_report, voice=desk.voice)
+
+    async def run(self) -> None:
+        """Serve the call until either side ends it; returns once everything is let go of."""
+        self._log.info("connected from %s over %s", self._transport.peer, self._gateway.name)
+        reader = asyncio.create_task(self._read())
+        try:
+            async with asyncio.timeout(self._desk.limits.max_call_s):
+                await self._work()
+            await self._close(CloseCode.NORMAL_CLOSURE)
+        except TimeoutError:
+            await self._close(CloseCode.POLICY_VIOLATION, "the call is too long")
+        except GoneError:
+            pass
+        except ServerError as error:
+            await self._close(CloseCode.TRY_AGAIN_LATER, str(error))
+        finally:
+            self._inbox.close()
+            await self._cancel(reader, self._delivery)
+            await self._playout.cancel()
+            await self._end()
+
+    async def shut_down(self, reason: str) -> None:
+        """The server ends: close the call."""
+        await self._close(CloseCode.GOING_AWAY, reason)
+
+    async def _close(self, code: CloseCode, reason: str = "") -> None:
+        error = code is not CloseCode.NORMAL_CLOSURE
+        with suppress(GoneError):
+            await self._send(Close(reason=reason, error=error))
+        await self._transport.close(code, reason)
+
+    @staticmethod
+    async def _cancel(*tasks: asyncio.Task[None] | None) -> None:
+        started = [task for task in tasks if task is not None]
+        for task in started:
+            task.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
+
+    async def _end(self) -> None:
+        if self._conversation is not None and self._decisions is not None:
+            with suppress(ServerError):  # the pool is closed: nothing to let go of
+                await self._lane.run(self._conversation.hang_up)
+            now = self._desk.now()
+            last = self._decisions.hung_up(at=now)
+            self._desk.registry.update(self._id, state=self._conversation.state, decision=last)
+            self._desk.registry.end(self._id, at=now)
+            if last is not self._delivered:
+                self._desk.decided(last)
+        self._log.info("ended")
+
+    # --- reading -------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                message = await self._receive()
+                for inbound in self._gateway.receive(message):
+                    await self._take_in(inbound)
+        except TimeoutError:
+            reason = f"nothing came for {self._desk.limits.idle_timeout_s:g} s"
+            await self._close(CloseCode.POLICY_VIOLATION, reason)
+        except GoneError:
+            pass
+        finally:
+            self._inbox.close()
+
+    async def _receive(self) -> Message:
+        """The next message. TimeoutError where none comes although all before it are answered.
+
+        A gateway may well wait for answers before it says more.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(self._desk.limits.idle_timeout_s):
+                    return await self._transport.receive()
+            except TimeoutError:
+                if not self._inbox.busy:
+                    raise
+
+    async def _take_in(self, inbound: Inbound) -> None:
+        match inbound:
+            case Reply(messages):
+                for message in messages:
+                    await self._transport.send(message)
+            case Flow():
+                self._playout.flow(is_open=inbound.open)
+            case Audio(data) if not self._gateway.answers_each:
+                await self._gather(data)
+            case _:
+                await self._flush()
+                await self._put(inbound)
+
+    async def _gather(self, data: bytes) -> None:
+        self._gathered += data
+        if self._stream.seconds(self._gathered) >= _BLOCK_S:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        if self._gathered:
+            data = bytes(self._gathered)
+            self._gathered.clear()
+            await self._put(Audio(data))
+
+    async def _put(self, inbound: Inbound) -> None:
+        if isinstance(inbound, Started | StreamChanged):
+            self._stream = inbound.stream
+        audio_s = self._stream.seconds(inbound.data) if isinstance(inbound, Audio) else 0.0
+        await self._inbox.put(inbound, audio_s)
+
+    async def _self_report(self, played: Played) -> None:
+        await self._inbox.put(played, 0.0)
+
+    # --- working -------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while (inbound := await self._inbox.get()) is not None:
+            if await self._do(inbound):
+                return
+
+    async def _do(self, inbound: Inbound) -> bool:
+        """Do what came; True where the call is over with it."""
+        match inbound:
+            case Started():
+                await self._start(inbound)
+            case Refused():
+                self._log.warning("refused: %s", inbound.reason)
+                await self._send(inbound)
+                return inbound.closes
+            case HungUp():
+                return True
+            case _ if self._conversation is None:
+                self._log.warning("refused: %s before the call has begun", type(inbound).__name__)
+            case _:
+                await self._turn(await self._ask(self._conversation, inbound), inbound)
+                return isinstance(inbound, Finished) and inbound.closes
+        return False
+
+    async def _start(self, started: Started) -> None:
+        stream, desk = started.stream, self._desk
+        self._id = started.call_id or self._id
+        self._log.rename(self._id)
+        self._log.info(
+            "%d Hz %s, language %s", stream.rate_hz, stream.encoding, stream.language or "auto"
+        )
+        now = desk.now()
+        self._conversation = Conversation(
+            desk.services,
+            local_time=now,
+            stream=stream,
+            log=self._log,
+            call_id=self._id,
+            caller=started.caller,
+        )
+        self._decisions = Decisions(call_id=self._id, gateway=self._gateway.name)
+        desk.registry.begin(
+            CallRecord(
+                call_id=self._id, gateway=self._gateway.name, began=now, caller=started.caller
+            )
+        )
+        await self._turn(self._conversation.opening, started)
+
+    async def _ask(self, conversation: Conversation, inbound: Inbound) -> Turn:
+        run = self._lane.run
+        match inbound:
+            case Audio(data):
+                return await run(conversation.hear, data)
+            case Digit(digit):
+                return await run(conversation.press, digit)
+            case Finished():
+                return await run(conversation.finish)
+            case Played(play_id):
+                prompt_id = self._playout.played(play_id)
+                return await run(conversation.played, prompt_id) if prompt_id else Turn()
+            case StreamChanged(stream):
+                await run(conversation.configure, stream)
+        return Turn()
+
+    async def _turn(self, turn: Turn, inbound: Inbound) -> None:
+        """What the conversation wants done: text first, for a gateway that waits for it."""
+        if turn.partial is not None:
+            await self._send(Partial(turn.partial))
+        if turn.final is not None:
+            await self._send(turn.final)
+        await self._say(turn, cuts=_cuts(turn, inbound))
+        await self._decide(turn)
+
+    async def _say(self, turn: Turn, *, cuts: bool) -> None:
+        plays = self._gateway.plays_prompts and self._stream.prompts
+        for event in turn.events:
+            if isinstance(event, BargedIn) or (isinstance(event, Prompt) and cuts):
+                await self._playout.stop()
+                cuts = False
+            if isinstance(event, Prompt) and plays:
+                self._playout.say(event)
+
+    # --- deciding ------------------------------------------------------------------------
+
+    async def _decide(self, turn: Turn) -> None:
+        assert self._conversation is not None
+        assert self._decisions is not None
+        decision = self._decisions.take(turn, at=self._desk.now())
+        state = self._conversation.state
+        if decision is not None or state not in _DECIDED:
+            await self._cancel(self._delivery)
+            self._delivery = None
+        if state not in _DECIDED:
+            self._decisions.withdraw()
+        self._desk.registry.update(self._id, state=state, decision=self._decisions.last)
+        if decision is not None:
+            self._delivery = asyncio.create_task(self._deliver(decision))
+
+    async def _deliver(self, decision: Decision) -> None:
+        """Tell the gateway, once the caller has heard where the call goes."""
+        await self._playout.wait_idle()
+        with suppress(GoneError):
+            await self._send(decision)
+        self._delivered = decision
+        self._desk.decided(decision)
+        self._log.info("decided: %s %s", decision.action, decision.queue or decision.number or "")
+        if self._gateway.takes_decision and self._conversation is not None:
+            with suppress(ServerError):
+                await self._lane.run(self._conversation.transferred)
+        if self._gateway.closes_on_decision:
+            self._inbox.close()
+
+    async def _send(self, outbound: Outbound) -> None:
+        for message in self._gateway.send(outbound):
+            await self._transport.send(message)
+
+
+def _cuts(turn: Turn, inbound: Inbound) -> bool:
+    """Whether a prompt that is being played gives way: to a key, and to an answer to words."""
+    return isinstance(inbound, Digit) or (turn.final is not None and bool(turn.final.text))
