@@ -325,6 +325,7 @@ class Conversation:
             "state": self._session.state,
             "prompt": prompts[-1].text if prompts else None,
             "prompt_id": prompts[-1].id if prompts else None,
+            "prompt_files": [name for prompt in prompts for name in _files(prompt)],
             "reason": reasons[-1] if reasons else None,
         }
 
@@ -340,6 +341,12 @@ class Conversation:
             added["confidence"],
         )
         self._log.debug("transcript %s", mask(utterance.text))
+
+
+def _files(prompt: Prompt) -> list[str]:
+    """The prompt's files in order, for a gateway that plays them itself: ``yue/confirm_1``, …"""
+    names = [piece.name for piece in prompt.pieces] or [prompt.id]
+    return [f"{prompt.language}/{name}" for name in names]
 
 
 _NOTHING = Match(
