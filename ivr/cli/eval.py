@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,13 @@ from ivr.intent.evaluate import (
 )
 from ivr.intent.matcher import Matcher
 from ivr.language import Language
-from ivr.queues.catalogue import load_catalogue
+from ivr.queues.catalogue import Catalogue, load_catalogue
+from ivr.queues.navigation import (
+    MeasuredOn,
+    Observation,
+    measure_navigation,
+    write_navigation,
+)
 from ivr.settings import load_settings
 
 __all__ = ["command"]
@@ -56,6 +63,8 @@ _SHARES = {
 @click.option("--worst", "shown", type=click.IntRange(0), default=15, show_default=True,
               help="How many wrong ones to list.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Write report.html and pictures here.")
+@click.option("--navigation", type=click.Path(path_type=Path),
+              help="Write what ivr simulate reads: who is sent where.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
 @click.option("--queues", type=click.Path(path_type=Path), help="The queues.yaml to use.")
@@ -65,6 +74,7 @@ def command(
     target: float,
     shown: int,
     out: Path | None,
+    navigation: Path | None,
     as_json: bool,
     config: Path | None,
     queues: Path | None,
@@ -94,6 +104,26 @@ def command(
     if out is not None:
         _write(out, outcomes, target, console)
         click.echo(f"wrote {out / 'report.html'}", err=True)
+    if navigation is not None:
+        prompts = load_settings(config).prompts
+        _write_navigation(navigation, cases, outcomes, catalogue, prompts)
+        click.echo(f"wrote {navigation}", err=True)
+
+
+def _write_navigation(
+    path: Path, cases: Path, outcomes: list[Outcome], catalogue: Catalogue, prompts: Path
+) -> None:
+    """Without seconds: nothing is streamed here."""
+    seen = [
+        Observation(o.expected, o.match.decision, o.match.queue) for o in outcomes if o.is_queue
+    ]
+    if not seen:
+        raise ConfigError(f"{cases}: no utterance is labelled with a queue; nothing to navigate to")
+    measured = MeasuredOn(
+        by="ivr eval", recordings=str(cases), date=str(date.today()), calls=len(seen)
+    )
+    found = measure_navigation(seen, measured=measured, catalogue=catalogue, prompts=prompts)
+    write_navigation(path, found)
 
 
 def _object(outcomes: list[Outcome], target: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ivr.cli import cli
+from ivr.queues.navigation import load_navigation
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAPHRASES = ROOT / "tests" / "intent" / "paraphrases.tsv"
@@ -54,6 +55,18 @@ def test_recordings_are_recognised_first(tmp_path: Path) -> None:
         assert json.loads(result.stdout)["queues"] == {
             "right": 1, "total": 1, "value": 1.0, "interval": [0.2065, 1.0]
         }  # fmt: skip
+
+
+def test_navigation_file_of_text_has_no_seconds(tmp_path: Path) -> None:
+    result = run(PARAPHRASES, "--json", "--navigation", tmp_path / "navigation.yaml")
+    assert result.exit_code == 0, result.output
+    found, figures = load_navigation(tmp_path / "navigation.yaml"), json.loads(result.stdout)
+    assert found.seconds is None
+    assert found.calls == figures["queues"]["total"]
+    right = sum(
+        row.routed.get(need, 0) + row.confirmed.get(need, 0) for need, row in found.needs.items()
+    )
+    assert right == figures["queues"]["right"]
 
 
 def test_calls_without_labels_cannot_be_measured(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from junitparser import JUnitXml
 from ivr.cli.replay import command
 from ivr.errors import ConfigError
 from ivr.language import Language
+from ivr.queues.navigation import load_navigation
 from tests.server.installation import Installation, speak, write_installation, write_wav
 
 CMN, YUE = Language.MANDARIN, Language.CANTONESE
@@ -132,3 +133,25 @@ def test_files_without_a_label_do_not_count(installation: Installation, folder: 
     )
     assert result.exit_code == 1
     assert "no file has a label" in result.output
+
+
+def test_navigation_file_has_counts_and_seconds_of_the_speech(
+    installation: Installation, folder: Path, tmp_path: Path
+) -> None:
+    written = tmp_path / "navigation.yaml"
+    result = replay(
+        installation, folder, "--expect", folder / "labels.csv", "--navigation", written
+    )
+    assert result.exit_code == 0, result.output
+    found = load_navigation(written)
+    assert found.needs["social_security"].routed == {"social_security": 1}
+    assert found.calls == 2  # off-topic talk and silence name no need
+    assert found.seconds is not None
+    assert found.seconds.speech_s == pytest.approx(1.05)
+    assert 0 <= found.seconds.decision_s < 3
+
+
+def test_a_navigation_file_needs_labels(installation: Installation, folder: Path) -> None:
+    result = replay(installation, folder, "--navigation", folder / "navigation.yaml")
+    assert result.exit_code == 2
+    assert "--expect" in result.output
