@@ -28,6 +28,8 @@ COMMANDS = {
     "check": "Check config/queues.yaml.",
     "talk": "Talk to Kapok through the microphone.",
     "models": "List the installed speech models.",
+    "token": "Make, list and revoke tokens of gateways and operators.",
+    "audit": "Show who changed the configuration, when, and what.",
 }
 
 

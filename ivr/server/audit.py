@@ -13,6 +13,7 @@ One JSON line a change, in a file that only its owner may read and that is only 
 from __future__ import annotations
 
 import difflib
+import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from ivr.errors import ConfigError
 
@@ -29,7 +30,9 @@ __all__ = ["AuditLog", "diff_of"]
 
 _FIRST: Final = "0" * 64
 #: Of a diff, characters: a whole new phrase file need not be told twice.
-_LONGEST_DIFF: Final = 20_000
+_LONGEST: Final = 20_000
+#: Longer than any line: each character is six bytes at most, and there are two long texts.
+_TAIL_BYTES: Final = 12 * _LONGEST + 65_536
 
 
 class AuditLog:
@@ -47,7 +50,7 @@ class AuditLog:
         self.path = path
         self._now = now
         self._lock = threading.Lock()
-        self._previous = self._last_hash()
+        deque(self._readable(), maxlen=0)
 
     def record(
         self,
@@ -64,21 +67,18 @@ class AuditLog:
         Raises:
             ConfigError: it cannot be written; the change should then not be made.
         """
+        entry = {
+            "v": 1,
+            "at": self._now().astimezone(UTC).isoformat(timespec="milliseconds"),
+            "who": who,
+            "action": action,
+            "target": target,
+            "outcome": outcome,
+            "detail": detail and detail[:_LONGEST],
+            "diff": diff and diff[:_LONGEST],
+        }
         with self._lock:
-            entry = {
-                "v": 1,
-                "at": self._now().astimezone(UTC).isoformat(timespec="milliseconds"),
-                "who": who,
-                "action": action,
-                "target": target,
-                "outcome": outcome,
-                "detail": detail,
-                "diff": diff if diff is None else diff[:_LONGEST_DIFF],
-                "previous": self._previous,
-            }
-            line = json.dumps(entry, ensure_ascii=False)
-            self._append(line)
-            self._previous = _hash(line)
+            self._append(entry)
         return entry
 
     def last(self, count: int) -> list[dict[str, Any]]:
@@ -104,12 +104,15 @@ class AuditLog:
             previous = _hash(line)
         return broken
 
-    def _append(self, line: str) -> None:
+    def _append(self, entry: dict[str, Any]) -> None:
+        """Add ``previous`` and write; `ivr token` may do so while the server runs."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            with os.fdopen(handle, "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(handle, "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                entry["previous"] = _last_hash(file)
+                file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -125,14 +128,21 @@ class AuditLog:
         except FileNotFoundError:
             return
 
-    def _last_hash(self) -> str:
+    def _readable(self) -> Iterator[str]:
         try:
-            last = deque(self._lines(), maxlen=1)
+            yield from self._lines()
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: the audit log cannot be read ({error}); check its permissions"
             ) from error
-        return _hash(last[0]) if last else _FIRST
+
+
+def _last_hash(file: BinaryIO) -> str:
+    """The hash of the last line."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - _TAIL_BYTES))
+    lines = file.read().splitlines()
+    return _hash(lines[-1].decode(errors="replace")) if lines else _FIRST
 
 
 def _hash(line: str) -> str:
