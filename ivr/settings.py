@@ -13,10 +13,12 @@ With an explicit file, the home is the directory above where the file lies in on
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -38,6 +40,8 @@ __all__ = [
     "SETTINGS_FILE",
     "AccessSettings",
     "DialogueSettings",
+    "GatewaysSettings",
+    "GenesysSettings",
     "LanguageSettings",
     "LanguagesSettings",
     "RecognitionSettings",
@@ -45,6 +49,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "TlsSettings",
+    "WebhookSettings",
     "find_home",
     "load_settings",
 ]
@@ -70,7 +75,46 @@ def _check_host(text: str) -> str:
     return text.strip()
 
 
+def _read_secret(value: object) -> str:
+    """A secret as written, or the environment's variable of the name that follows a ``$``."""
+    text = value.strip() if isinstance(value, str) else ""
+    if text.startswith("$"):
+        name = text[1:].strip("{}")
+        text = os.environ.get(name, "").strip()
+        if not text:
+            raise refuse(
+                f"the environment has no variable {name}", f"set it: export {name}=THE_SECRET"
+            )
+    if len(text) < 16:
+        raise refuse(
+            "a secret of at least 16 characters is needed here",
+            "make one: openssl rand -base64 32; or write $NAME to take it from the environment",
+        )
+    return text
+
+
+def _check_base64(secret: str) -> str:
+    try:
+        base64.b64decode(secret, validate=True)
+    except ValueError:
+        raise refuse(
+            "the secret is not base64, as Genesys Cloud shows it",
+            "make one: openssl rand -base64 32; enter the same in Genesys Cloud",
+        ) from None
+    return secret
+
+
+def _check_url(url: str) -> str:
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise refuse(
+            f"{url[:60]!r} is no web address", "write for example https://desk.example/kapok"
+        )
+    return url.strip()
+
+
 HomePath = Annotated[Path, BeforeValidator(_from_home)]
+SecretText = Annotated[str, BeforeValidator(_read_secret), Field(repr=False)]
 Count = Annotated[int, Strict()]
 Seconds = Annotated[float, Strict(), Field(gt=0, le=86_400, allow_inf_nan=False)]
 
@@ -149,6 +193,40 @@ class StoreSettings(_Model):
     retention_days: Count = Field(default=30, ge=1, le=3_650, examples=["retention_days: 30"])
 
 
+class GenesysSettings(_Model):
+    """Genesys AudioHook: who may connect to ``/genesys``."""
+
+    #: API key -> client secret (base64), as entered in Genesys Cloud; with any, every connection
+    #: must carry a key and its signature
+    keys: Mapping[str, Annotated[SecretText, AfterValidator(_check_base64)]] = Field(
+        default={}, examples=["keys: { my-api-key: $GENESYS_SECRET }"]
+    )
+
+
+class GatewaysSettings(_Model):
+    """What single gateways need; see docs/gateways/."""
+
+    genesys: GenesysSettings = Field(default=GenesysSettings(), examples=["genesys:"])
+    #: TCP port for Asterisk's AudioSocket; 0: any free, null: off
+    audiosocket_port: Count | None = Field(
+        default=None, ge=0, le=65_535, examples=["audiosocket_port: 9092"]
+    )
+
+
+class WebhookSettings(_Model):
+    """Decisions posted to an application; see docs/gateways/README.md."""
+
+    url: Annotated[str, Strict(), AfterValidator(_check_url)] = Field(
+        examples=["url: https://desk.example/kapok"]
+    )
+    secret: SecretText = Field(examples=["secret: $KAPOK_WEBHOOK_SECRET"])
+    timeout_s: Seconds = Field(default=5.0, examples=["timeout_s: 5"])
+    #: how long a decision is tried again before it is given up
+    give_up_s: Seconds = Field(default=3_600.0, examples=["give_up_s: 3600"])
+    #: decisions waiting, at most; beyond it the oldest is given up, with a line in the log
+    max_waiting: Count = Field(default=1_000, ge=1, le=1_000_000, examples=["max_waiting: 1000"])
+
+
 class ServerSettings(_Model):
     """The WebSocket server and its limits."""
 
@@ -215,6 +293,8 @@ class Settings(_Model):
     recognition: RecognitionSettings = RecognitionSettings()
     dialogue: DialogueSettings = DialogueSettings()
     store: StoreSettings = Field(default=StoreSettings(), examples=["store:"])
+    gateways: GatewaysSettings = Field(default=GatewaysSettings(), examples=["gateways:"])
+    webhook: WebhookSettings | None = Field(default=None, examples=["webhook:"])
 
     _home: Path = PrivateAttr(default=Path())
 

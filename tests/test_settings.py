@@ -183,3 +183,28 @@ def test_damaged_settings_are_read_or_refused_by_one_error(tmp_path_factory, dat
     except ConfigError as error:
         refused = str(error)
     assert all(line.startswith(f"{path}:") for line in refused.splitlines())
+
+
+def test_secrets_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DESK_SECRET", "0123456789abcdef0123")
+    text = SMALL + "webhook: { url: 'https://desk.example/x', secret: $DESK_SECRET }\n"
+    webhook = load_settings(install(tmp_path, text)).webhook
+    assert webhook is not None
+    assert webhook.secret == "0123456789abcdef0123"
+    assert webhook.secret not in repr(webhook)
+
+
+@pytest.mark.parametrize(
+    ("section", "what"),
+    [
+        ("webhook: { url: 'desk', secret: 0123456789abcdef }", "'desk' is no web address"),
+        ("webhook: { url: 'http://a', secret: short }", "at least 16 characters"),
+        ("webhook: { url: 'http://a', secret: $NOT_THERE }", "no variable NOT_THERE; set it"),
+        ("gateways: { genesys: { keys: { a: 'not base64, surely' } } }", "not base64"),
+        ("gateways: { audiosocket_port: 70000 }", "audiosocket_port"),
+    ],
+)
+def test_gateways_and_webhook_are_checked(tmp_path: Path, section: str, what: str):
+    with pytest.raises(ConfigError, match=what) as error:
+        load_settings(install(tmp_path, SMALL + section + "\n"))
+    assert "kapok.yaml:4:" in str(error.value)

@@ -28,7 +28,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from ivr.audio.codecs import Encoding
 from ivr.call.turn import Final
@@ -37,6 +37,7 @@ from ivr.language import Language
 
 if TYPE_CHECKING:
     from ivr.call.decision import Decision
+    from ivr.settings import Settings
 
 __all__ = [
     "PROMPT_RATE_HZ",
@@ -60,6 +61,8 @@ __all__ = [
     "StopPlaying",
     "StreamChanged",
     "StreamConfig",
+    "Upgrade",
+    "UpgradeError",
 ]
 
 #: A WebSocket message, text or binary; of a TCP stream, any piece of it.
@@ -220,6 +223,27 @@ class Packet:
     audio_s: float = 0.0
 
 
+# --- the connection ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """The request that opened the connection; of a TCP connection, nothing."""
+
+    path: str = "/"  # without the query
+    query: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    target: str = "/"  # path and query, as they came
+    headers: Mapping[str, str] = field(default_factory=lambda: _NONE)  # names in small letters
+
+
+class UpgradeError(ProtocolError):
+    """The connection is not taken; ``status`` is the HTTP status that says so."""
+
+    def __init__(self, reason: str, *, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 # --- the gateway -------------------------------------------------------------------------
 
 
@@ -228,12 +252,18 @@ class Gateway(ABC):
 
     #: as in the registry of gateways, ``ivr call --gateway`` and decisions
     name: ClassVar[str]
+    #: of the server's address that is this gateway's; paths below it are too. None: no path
+    path: ClassVar[str | None] = None
+    #: taken where they are offered, the first first
+    subprotocols: ClassVar[tuple[str, ...]] = ()
     #: False where the other side plays prompts itself: :meth:`play` is then never called
     plays_prompts: ClassVar[bool] = True
     #: False where the gateway buffers a whole prompt: it is then sent at once
     paced: ClassVar[bool] = True
     #: where paced, so much sound may be under way ahead of time, seconds
     lead_s: ClassVar[float] = 0.0
+    #: where paced, so much sound may be sent in one go, seconds; less than lead_s
+    burst_s: ClassVar[float] = 0.0
     #: True where a :class:`Played` comes back; else the server reckons by the length
     reports_played: ClassVar[bool] = False
     #: True where every message gets its answer: audio is then not gathered into blocks
@@ -242,6 +272,20 @@ class Gateway(ABC):
     takes_decision: ClassVar[bool] = True
     #: True where the server closes once the gateway has the decision
     closes_on_decision: ClassVar[bool] = True
+
+    @classmethod
+    def admit(cls, upgrade: Upgrade, settings: Settings) -> None:
+        """Check the request before the connection is taken, credentials for instance.
+
+        Raises:
+            UpgradeError: it is not taken.
+        """
+        return
+
+    @classmethod
+    def open(cls, upgrade: Upgrade, settings: Settings) -> Self:
+        """The gateway of a new connection."""
+        return cls()
 
     @property
     def frame_s(self) -> float:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from ivr.errors import ProtocolError
+from ivr.gateways.gateway import Inbound, Refused
+from ivr.language import Language
 
-__all__ = ["MAX_TEXT_CHARS", "digit", "json_object", "printable", "shown"]
+__all__ = [
+    "MAX_TEXT_CHARS",
+    "asked_language",
+    "asked_prompts",
+    "digit",
+    "faults",
+    "json_object",
+    "parsed",
+    "printable",
+    "shown",
+]
 
 #: No gateway's control message comes near it.
 MAX_TEXT_CHARS = 64 * 1024
@@ -57,3 +72,44 @@ def shown(value: Any) -> str:
     """``value`` as an error quotes it, cut to a length that one reads."""
     whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return repr(whole if len(whole) <= 40 else whole[:40] + "…")
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def parsed(model: type[ModelT], message: Mapping[str, Any], what: str) -> ModelT:
+    """``message`` read as ``model``.
+
+    Raises:
+        ProtocolError: it is none; the first thing that is wrong, and where. ``what`` names the
+            kind of message.
+    """
+    try:
+        return model.model_validate(message)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ProtocolError(f"{what}: {place}: {printable(first['msg'])}") from None
+
+
+def asked_language(parameters: Mapping[str, str]) -> Language | None:
+    """The language that a dialplan's parameter ``language`` asks for.
+
+    None, find out, also where it is not known; :func:`faults` says so.
+    """
+    given = parameters.get("language")
+    return Language(given) if given in list(Language) else None
+
+
+def faults(parameters: Mapping[str, str]) -> list[Inbound]:
+    """What a dialplan's parameters have wrong: a call that is there goes on without them."""
+    given = parameters.get("language") or "auto"
+    if given == "auto" or given in list(Language):
+        return []
+    reason = f"parameter language: {shown(given)} is not known; use cmn, yue or auto"
+    return [Refused(reason=reason)]
+
+
+def asked_prompts(parameters: Mapping[str, str]) -> bool:
+    """Whether the server plays prompts; the dialplan's parameter ``prompts`` turns it ``off``."""
+    return parameters.get("prompts", "on").lower() not in ("off", "false", "no", "0")

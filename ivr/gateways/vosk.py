@@ -31,7 +31,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from ivr.asr.engine import Hypothesis, Word
 from ivr.audio.codecs import Encoding
@@ -51,9 +51,11 @@ from ivr.gateways.gateway import (
     Started,
     StreamChanged,
     StreamConfig,
+    Upgrade,
 )
 from ivr.gateways.messages import digit, json_object, printable, shown
 from ivr.language import Language
+from ivr.settings import Settings
 
 __all__ = [
     "MAX_FRAME_BYTES",
@@ -97,6 +99,8 @@ class VoskGateway(Gateway):
     """One stream."""
 
     name: ClassVar[str] = "vosk"
+    path: ClassVar[str | None] = "/"
+    subprotocols: ClassVar[tuple[str, ...]] = ("ws",)  # vosk-asterisk offers it
     plays_prompts: ClassVar[bool] = False
     answers_each: ClassVar[bool] = True
     takes_decision: ClassVar[bool] = False
@@ -110,6 +114,11 @@ class VoskGateway(Gateway):
         # before those ahead of them are answered. One entry an answer due; the server's inbox
         # bounds them.
         self._due: deque[VoskConfig] = deque()
+
+    @classmethod
+    def open(cls, upgrade: Upgrade, settings: Settings) -> Self:
+        """See :meth:`ivr.gateways.gateway.Gateway.open`."""
+        return cls(max_frame_bytes=settings.server.max_message_bytes)
 
     @property
     def config(self) -> VoskConfig:

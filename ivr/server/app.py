@@ -5,8 +5,9 @@
         await stop.wait()
         await server.close(drain_s=10.0)
 
-A connection is a call, whatever its path; the subprotocol ``ws`` is accepted where it is offered
-(vosk-asterisk offers it). :mod:`ivr.server.call` serves it. There are no keep-alive
+A WebSocket connection is a call of the gateway that its path or subprotocol names
+(:mod:`ivr.gateways`); Asterisk's AudioSocket has a TCP port of its own. :mod:`ivr.server.call`
+serves each. There are no keep-alive
 pings: a gateway that is gone stops sending audio, and the idle time-out sees that without
 killing calls of a gateway that is merely slow to answer pings.
 """
@@ -19,29 +20,31 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from ivr.asr.pool import RecognitionPool
 from ivr.errors import ServerError
-from ivr.gateways.gateway import Gateway
-from ivr.gateways.vosk import VoskGateway
+from ivr.gateways import choose, gateway_class
+from ivr.gateways.gateway import Gateway, Upgrade, UpgradeError
 from ivr.queues.reload import CatalogueWatch
-from ivr.server.call import Call, Desk
+from ivr.server.call import Call, Desk, refuse
 from ivr.server.conversation import Services
 from ivr.server.registry import Registry
-from ivr.server.transport import CloseCode, Transport, WebSocketTransport
+from ivr.server.transport import CloseCode, TcpTransport, Transport, WebSocketTransport
 from ivr.settings import Settings
 
 __all__ = ["KapokServer"]
 
 _log = logging.getLogger(__name__)
 
-_SUBPROTOCOL = Subprotocol("ws")
 #: A message up to this many times the limit is still read, and answered with an error; a larger
 #: one closes the connection (close code 1009).
 _READ_FACTOR = 4
@@ -76,6 +79,7 @@ class KapokServer:
         self._services = services
         self._watch = CatalogueWatch(settings.queues, services.catalogue)
         self._watching: asyncio.Task[None] | None = None
+        self._settings = settings
         self._limits = settings.server
         self._workers = settings.recognition.threads
         self._host = host if host is not None else settings.server.host
@@ -89,6 +93,8 @@ class KapokServer:
         self._idle.set()
         self._pool: RecognitionPool | None = None
         self._server: Server | None = None
+        self._audiosocket: asyncio.Server | None = None
+        self._closing = False
 
     @property
     def calls(self) -> int:
@@ -122,6 +128,7 @@ class KapokServer:
                 self._handle,
                 self._host,
                 self._port,
+                process_request=self._admit,
                 select_subprotocol=_select_subprotocol,
                 compression=None,  # audio does not compress, and deflate costs a core
                 max_size=_READ_FACTOR * self._limits.max_message_bytes,
@@ -136,9 +143,32 @@ class KapokServer:
                 "is another server running there? Choose another address by --host and --port"
             ) from error
         self._port = int(self._server.sockets[0].getsockname()[1])
+        await self._listen_to_audiosocket()
         self._watching = asyncio.create_task(self._keep_watching())
         _log.info("listening on %s with queues %s", self.url, self._watch.version)
         return self
+
+    async def _listen_to_audiosocket(self) -> None:
+        port = self._settings.gateways.audiosocket_port
+        if port is None:
+            return
+        try:
+            self._audiosocket = await asyncio.start_server(self._handle_tcp, self._host, port)
+        except OSError as error:
+            await self.close(drain_s=0.0)
+            raise ServerError(
+                f"cannot listen on {self._host}:{port} for AudioSocket ({error}); "
+                "choose another gateways.audiosocket_port in config/kapok.yaml"
+            ) from error
+        _log.info("listening on %s for AudioSocket", self.audiosocket_url)
+
+    @property
+    def audiosocket_url(self) -> str | None:
+        """Where AudioSocket connects to; None where it is off, or not listened on yet."""
+        if self._audiosocket is None or not self._audiosocket.sockets:
+            return None
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"tcp://{host}:{self._audiosocket.sockets[0].getsockname()[1]}"
 
     async def __aexit__(
         self,
@@ -155,7 +185,10 @@ class KapokServer:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        self._closing = True
         self._server.close(close_connections=False)
+        if self._audiosocket is not None:
+            self._audiosocket.close()
         if self._calls and drain_s > 0:
             _log.info("draining %d calls for at most %.0f s", len(self._calls), drain_s)
             with suppress(TimeoutError):
@@ -208,16 +241,36 @@ class KapokServer:
                 f"all {self._limits.max_calls} lines are busy; try again later",
             )
             return
-        await self._serve(WebSocketTransport(connection), self._gateway())
+        upgrade = _upgrade(connection.request)
+        kind, _ = choose(upgrade.path, _offered(connection.request))
+        gateway = kind.open(upgrade, self._settings)
+        await self._serve(WebSocketTransport(connection), gateway)
+
+    async def _handle_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        transport = TcpTransport(reader, writer)
+        gateway = gateway_class("audiosocket").open(Upgrade(), self._settings)
+        if self._closing or len(self._calls) >= self._limits.max_calls:
+            _log.warning("refused a call: %d calls are the limit", self._limits.max_calls)
+            await refuse(transport, gateway, "all lines are busy")
+            return
+        await self._serve(transport, gateway)
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer a request that is not taken; None takes it."""
+        upgrade = _upgrade(request)
+        kind, _ = choose(upgrade.path, _offered(request))
+        try:
+            kind.admit(upgrade, self._settings)
+        except UpgradeError as error:
+            _log.warning("refused %s for %s: %s", connection.remote_address, kind.name, error)
+            return connection.respond(HTTPStatus(error.status), f"{error}\n")
+        return None
 
     async def _serve(self, transport: Transport, gateway: Gateway) -> None:
         assert self._pool is not None
         call = Call(transport, gateway, self._pool.lane(), self._desk())
         with self._counted(call):
             await call.run()
-
-    def _gateway(self) -> Gateway:
-        return VoskGateway(max_frame_bytes=self._services.max_message_bytes)
 
     def _desk(self) -> Desk:
         return Desk(
@@ -243,5 +296,23 @@ class KapokServer:
 def _select_subprotocol(
     connection: ServerConnection, offered: Sequence[Subprotocol]
 ) -> Subprotocol | None:
-    """``ws`` where it is offered, none otherwise; nobody is turned away."""
-    return _SUBPROTOCOL if _SUBPROTOCOL in offered else None
+    """The gateway's own where it is offered, none otherwise; nobody is turned away."""
+    _, accepted = choose(_upgrade(connection.request).path, offered)
+    return None if accepted is None else Subprotocol(accepted)
+
+
+def _upgrade(request: Request | None) -> Upgrade:
+    target = request.path if request else "/"
+    parts = urlsplit(target)
+    headers = {k.lower(): v for k, v in request.headers.raw_items()} if request else {}
+    return Upgrade(
+        path=parts.path or "/",
+        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        target=target,
+        headers=headers,
+    )
+
+
+def _offered(request: Request | None) -> list[str]:
+    lines = request.headers.get_all("Sec-WebSocket-Protocol") if request else []
+    return [name.strip() for line in lines for name in line.split(",")]

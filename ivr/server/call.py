@@ -49,7 +49,7 @@ from ivr.server.registry import CallRecord, Registry
 from ivr.server.transport import CloseCode, GoneError, Transport
 from ivr.settings import ServerSettings
 
-__all__ = ["Call", "Desk"]
+__all__ = ["Call", "Desk", "refuse"]
 
 _log = logging.getLogger(__name__)
 
@@ -338,3 +338,11 @@ class Call:
 def _cuts(turn: Turn, inbound: Inbound) -> bool:
     """Whether a prompt that is being played gives way: to a key, and to an answer to words."""
     return isinstance(inbound, Digit) or (turn.final is not None and bool(turn.final.text))
+
+
+async def refuse(transport: Transport, gateway: Gateway, reason: str) -> None:
+    """Turn a connection away that was taken already, with what its gateway wants to hear."""
+    with suppress(GoneError):
+        for message in gateway.send(Close(reason=reason, error=True)):
+            await transport.send(message)
+    await transport.close(CloseCode.TRY_AGAIN_LATER, reason)

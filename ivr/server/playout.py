@@ -169,13 +169,18 @@ class Playout:
         ends_s = begins_s
         for packet in self._gateway.play(say):
             if self._gateway.paced:
-                await self._until(ends_s - self._gateway.lead_s)
+                await self._until_due(ends_s - self._gateway.lead_s)
             if not self._room.is_set():
                 await self._room.wait()
                 ends_s = max(ends_s, self._clock())
             await self._send(packet.message)
             ends_s += packet.audio_s
         return ends_s
+
+    async def _until_due(self, due_s: float) -> None:
+        """Wait for a packet's time; where packets may go in bursts, for that of a burst."""
+        if due_s > self._clock():
+            await self._until(due_s + self._gateway.burst_s)
 
     async def _until(self, due_s: float) -> None:
         wait_s = due_s - self._clock()

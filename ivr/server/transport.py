@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Protocol
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-__all__ = ["CloseCode", "GoneError", "Transport", "WebSocketTransport"]
+__all__ = ["CloseCode", "GoneError", "TcpTransport", "Transport", "WebSocketTransport"]
 
 
 class GoneError(Exception):
@@ -72,3 +74,45 @@ class WebSocketTransport:
     async def close(self, code: CloseCode, reason: str = "") -> None:
         """See :class:`Transport`; a reason longer than a close frame holds is cut."""
         await self._connection.close(code, reason.encode()[:120].decode(errors="ignore"))
+
+
+class TcpTransport:
+    """A TCP stream."""
+
+    _PIECE = 65_536
+    _CLOSE_S = 2.0
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @property
+    def peer(self) -> str:
+        """See :class:`Transport`."""
+        return str(self._writer.get_extra_info("peername"))
+
+    async def receive(self) -> str | bytes:
+        """See :class:`Transport`."""
+        try:
+            data = await self._reader.read(self._PIECE)
+        except OSError as error:
+            raise GoneError from error
+        if not data:
+            raise GoneError
+        return data
+
+    async def send(self, message: str | bytes) -> None:
+        """See :class:`Transport`; the whole message leaves in one write."""
+        if self._writer.is_closing():
+            raise GoneError
+        try:
+            self._writer.write(message if isinstance(message, bytes) else message.encode())
+            await self._writer.drain()
+        except OSError as error:
+            raise GoneError from error
+
+    async def close(self, code: CloseCode, reason: str = "") -> None:
+        """See :class:`Transport`."""
+        self._writer.close()
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(self._CLOSE_S):
+                await self._writer.wait_closed()
