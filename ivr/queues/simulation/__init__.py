@@ -39,6 +39,7 @@ from ivr.queues.simulation.results import (
     RunResult,
     merge,
 )
+from ivr.queues.simulation.run import Log, Seed, simulate, simulate_logged
 
 __all__ = [
     "DAY_S",
@@ -56,6 +57,7 @@ __all__ = [
     "Group",
     "GroupWork",
     "Intervals",
+    "Log",
     "LogNormal",
     "Need",
     "Never",
@@ -63,9 +65,12 @@ __all__ = [
     "QueueCalls",
     "Redial",
     "RunResult",
+    "Seed",
     "Shift",
     "Skill",
     "Trace",
     "Transfer",
     "merge",
+    "simulate",
+    "simulate_logged",
 ]

@@ -120,6 +120,7 @@ class Calls(_Additive):
     transfers: int = 0
     asked_again: int = 0
     waited: int = 0
+    answered_on_line: int = 0  # not by call-back
     wait_s: float = 0.0
     wait_answered_s: float = 0.0
     wait_abandoned_s: float = 0.0
@@ -156,7 +157,7 @@ class Calls(_Additive):
     @property
     def mean_wait_answered_s(self) -> float:
         """Mean wait of those who were answered, call-backs left out."""
-        return _ratio(self.wait_answered_s, self.waits - self.abandoned - self.unserved)
+        return _ratio(self.wait_answered_s, self.answered_on_line)
 
     @property
     def mean_wait_abandoned_s(self) -> float:
