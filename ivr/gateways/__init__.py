@@ -26,6 +26,9 @@ GATEWAYS: Mapping[str, str] = MappingProxyType(
         "genesys": "ivr.gateways.genesys:GenesysGateway",
         "audiosocket": "ivr.gateways.audiosocket:AudioSocketGateway",
         "asterisk": "ivr.gateways.chan_websocket:ChanWebSocketGateway",
+        "aeap": "ivr.gateways.aeap:AeapGateway",
+        "freeswitch": "ivr.gateways.freeswitch:FreeSwitchGateway",
+        "jambonz": "ivr.gateways.jambonz:JambonzGateway",
     }
 )
 

@@ -100,6 +100,8 @@ class AeapGateway(Gateway):
     """One connection of Asterisk's speech engine; one call."""
 
     name: ClassVar[str] = "aeap"
+    path: ClassVar[str | None] = "/aeap"
+    subprotocols: ClassVar[tuple[str, ...]] = ("speech_to_text",)
     plays_prompts: ClassVar[bool] = False
     closes_on_decision: ClassVar[bool] = False
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ivr.audio.codecs import Encoding, encode
 from ivr.audio.resample import Resampler
@@ -47,8 +47,12 @@ from ivr.gateways.gateway import (
     Started,
     StopPlaying,
     StreamConfig,
+    Upgrade,
 )
 from ivr.gateways.messages import digit, json_object, printable, shown
+
+if TYPE_CHECKING:
+    from ivr.settings import Settings
 
 __all__ = [
     "CODECS",
@@ -141,6 +145,8 @@ class ChanWebSocketGateway(Gateway):
     """
 
     name: ClassVar[str] = "asterisk"
+    path: ClassVar[str | None] = "/asterisk"
+    subprotocols: ClassVar[tuple[str, ...]] = ("media",)
     #: Ten of the twenty seconds that fit into Asterisk's queue: XOFF stays an exception.
     lead_s: ClassVar[float] = 10.0
     reports_played: ClassVar[bool] = True
@@ -149,6 +155,11 @@ class ChanWebSocketGateway(Gateway):
         self._query = dict(query or {})
         self._stream: StreamConfig | None = None
         self._json = True
+
+    @classmethod
+    def open(cls, upgrade: Upgrade, settings: Settings) -> Self:
+        """With the query of the URL that Asterisk connects to."""
+        return cls(upgrade.query)
 
     @property
     def frame_s(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import get_args
+from typing import TypeVar, get_args
 
 from hypothesis import strategies as st
 
@@ -22,6 +22,8 @@ from ivr.gateways.gateway import (
     Started,
 )
 from ivr.language import Language
+
+T = TypeVar("T")
 
 __all__ = ["ANYTHING", "JSON", "hear", "mixed", "obeys", "only", "say"]
 
@@ -83,7 +85,7 @@ def hear(items: Iterable[Inbound]) -> bytes:
     return b"".join(item.data for item in items if isinstance(item, Audio))
 
 
-def only(items: Sequence[Inbound]) -> Inbound:
+def only(items: Sequence[T]) -> T:
     """The one item."""
     assert len(items) == 1, items
     return items[0]

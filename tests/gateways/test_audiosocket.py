@@ -210,9 +210,9 @@ def test_random_cut_and_reordered_frames(parts: list[bytes], cuts: list[int]) ->
 def test_a_prompt_is_20_ms_frames_each_in_one_piece() -> None:
     packets = list(started().play(say(0.05)))
     assert [packet.audio_s for packet in packets] == [0.02] * 3
-    sent = [only(list(FrameParser().feed(packet.message))) for packet in packets]  # type: ignore[arg-type]
-    assert {(each.kind, len(each.payload)) for each in sent} == {(0x10, 320)}  # type: ignore[union-attr]
-    pcm = b"".join(each.payload for each in sent)  # type: ignore[union-attr]
+    sent = [only(list(FrameParser().feed(packet.message))) for packet in packets]
+    assert {(each.kind, len(each.payload)) for each in sent} == {(0x10, 320)}
+    pcm = b"".join(each.payload for each in sent)
     assert pcm == say(0.05).pcm + bytes(160)  # the last frame is filled up
 
 

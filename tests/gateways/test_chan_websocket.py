@@ -197,7 +197,7 @@ def test_a_prompt_is_bulk_media_in_the_codec_of_the_call(name: str) -> None:
     assert first.audio_s == last.audio_s == 0
     assert sum(packet.audio_s for packet in sound) == pytest.approx(2.1, abs=0.01)
     assert all(len(packet.message) <= MAX_MESSAGE_BYTES for packet in sound)
-    data = b"".join(packet.message for packet in sound)  # type: ignore[misc]
+    data = b"".join(packet.message for packet in sound)
     assert len(Decoder(encoding).decode(data)) / 2 == pytest.approx(2.1 * rate_hz, abs=rate_hz / 99)
 
 

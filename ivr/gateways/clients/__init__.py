@@ -19,6 +19,11 @@ CLIENTS: Mapping[str, str] = MappingProxyType(
         "twilio": "ivr.gateways.clients.twilio:TwilioClient",
         "vonage": "ivr.gateways.clients.vonage:VonageClient",
         "genesys": "ivr.gateways.clients.genesys:GenesysClient",
+        "audiosocket": "ivr.gateways.clients.audiosocket:AudioSocketClient",
+        "asterisk": "ivr.gateways.clients.chan_websocket:ChanWebSocketClient",
+        "aeap": "ivr.gateways.clients.aeap:AeapClient",
+        "freeswitch": "ivr.gateways.clients.freeswitch:FreeSwitchClient",
+        "jambonz": "ivr.gateways.clients.jambonz:JambonzClient",
     }
 )
 
