@@ -40,6 +40,15 @@ from ivr.queues.simulation.results import (
     merge,
 )
 from ivr.queues.simulation.run import Log, Seed, simulate, simulate_logged
+from ivr.queues.simulation.runs import (
+    DaskCluster,
+    Engine,
+    LocalProcesses,
+    LocalThreads,
+    Replications,
+    replicate,
+    replicate_all,
+)
 
 __all__ = [
     "DAY_S",
@@ -50,13 +59,17 @@ __all__ = [
     "Calls",
     "CentreModel",
     "Constant",
+    "DaskCluster",
     "Distribution",
     "Empirical",
+    "Engine",
     "Exponential",
     "FrontEnd",
     "Group",
     "GroupWork",
     "Intervals",
+    "LocalProcesses",
+    "LocalThreads",
     "Log",
     "LogNormal",
     "Need",
@@ -64,6 +77,7 @@ __all__ = [
     "Queue",
     "QueueCalls",
     "Redial",
+    "Replications",
     "RunResult",
     "Seed",
     "Shift",
@@ -71,6 +85,8 @@ __all__ = [
     "Trace",
     "Transfer",
     "merge",
+    "replicate",
+    "replicate_all",
     "simulate",
     "simulate_logged",
 ]
