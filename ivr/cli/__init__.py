@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "cli", "main"]
 COMMANDS = {
     "serve": "Run the server (Vosk WebSocket protocol).",
     "replay": "Stream audio files into the server and show what it decides.",
+    "load": "Keep many calls going and report how late the server answers.",
     "transcribe": "Transcribe audio files.",
     "match": "Match text to a queue.",
     "eval": "Measure the matcher on labelled text or recordings.",
@@ -27,6 +28,8 @@ COMMANDS = {
     "train": "Fit the matcher to your phrases, and measure it on them.",
     "check": "Check config/queues.yaml.",
     "talk": "Talk to Kapok through the microphone.",
+    "simulate": "Simulate how long callers wait, before and after.",
+    "erlang": "Compute the exact waits of one pool of agents.",
     "models": "List the installed speech models.",
     "token": "Make, list and revoke tokens of gateways and operators.",
     "audit": "Show who changed the configuration, when, and what.",
