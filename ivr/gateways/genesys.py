@@ -215,6 +215,11 @@ class GenesysGateway(Gateway):
         if keys:
             verify(upgrade, keys)
 
+    @classmethod
+    def authenticates(cls, settings: Settings) -> bool:
+        """See :meth:`ivr.gateways.gateway.Gateway.authenticates`."""
+        return bool(settings.gateways.genesys.keys)
+
     @property
     def frame_s(self) -> float:
         """Genesys asks for packets of about 1,600 bytes."""
@@ -363,7 +368,7 @@ def output_variables(decision: Decision) -> dict[str, str]:
     """The decision as an Architect flow reads it: texts alone, empty ones left out."""
     told = decision.as_json()
     texts = {
-        key: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in told.items()
         if value not in (None, "", [])
     }

@@ -15,6 +15,7 @@ killing calls of a gateway that is merely slow to answer pings.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -31,12 +32,16 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from ivr.asr.pool import RecognitionPool
-from ivr.errors import ServerError
+from ivr.call.prompt_audio import PromptAudio
+from ivr.errors import AccessError, ServerError
 from ivr.gateways import choose, gateway_class
 from ivr.gateways.gateway import Gateway, Upgrade, UpgradeError
 from ivr.queues.reload import CatalogueWatch
 from ivr.server.call import Call, Desk, refuse
 from ivr.server.conversation import Services
+from ivr.server.health import Health
+from ivr.server.operations import Operations, Running
+from ivr.server.playout import Voice
 from ivr.server.registry import Registry
 from ivr.server.transport import CloseCode, TcpTransport, Transport, WebSocketTransport
 from ivr.settings import Settings
@@ -61,6 +66,8 @@ class KapokServer:
         host, port: instead of those of the settings; port 0 takes any free one.
         now: the wall clock, for opening hours.
         new_call_id: names a call whose gateway gives it no ``call_id``.
+        voice: the sound of prompts; by default the files in the settings' ``prompts``.
+        operations: metrics, access, store and the HTTP port; without them, no port and no store.
 
     Raises:
         ServerError: the address cannot be listened on.
@@ -75,6 +82,8 @@ class KapokServer:
         port: int | None = None,
         now: Callable[[], datetime] | None = None,
         new_call_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
+        voice: Voice | None = None,
+        operations: Operations | None = None,
     ) -> None:
         self._services = services
         self._watch = CatalogueWatch(settings.queues, services.catalogue)
@@ -87,6 +96,10 @@ class KapokServer:
         zone = ZoneInfo(services.catalogue.timezone)
         self._now = now or (lambda: datetime.now(zone))
         self._new_call_id = new_call_id
+        self._voice = voice or PromptAudio(settings.prompts)
+        self._operations = operations or Operations(
+            settings, catalogue=services.catalogue, host=self._host, now=self._now
+        )
         self._calls: set[Call] = set()
         self._registry = Registry()
         self._idle = asyncio.Event()
@@ -119,7 +132,12 @@ class KapokServer:
     def url(self) -> str:
         """The address to connect to."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"ws://{host}:{self.port}"
+        return f"ws{'s' if self._operations.tls else ''}://{host}:{self.port}"
+
+    @property
+    def http_url(self) -> str | None:
+        """The address of the HTTP port; None where it is off."""
+        return self._operations.http_url
 
     async def __aenter__(self) -> Self:
         self._pool = RecognitionPool(workers=self._workers)
@@ -129,6 +147,7 @@ class KapokServer:
                 self._host,
                 self._port,
                 process_request=self._admit,
+                ssl=self._operations.tls.context if self._operations.tls else None,
                 select_subprotocol=_select_subprotocol,
                 compression=None,  # audio does not compress, and deflate costs a core
                 max_size=_READ_FACTOR * self._limits.max_message_bytes,
@@ -144,9 +163,27 @@ class KapokServer:
             ) from error
         self._port = int(self._server.sockets[0].getsockname()[1])
         await self._listen_to_audiosocket()
+        await self._start_operations()
         self._watching = asyncio.create_task(self._keep_watching())
         _log.info("listening on %s with queues %s", self.url, self._watch.version)
         return self
+
+    async def _start_operations(self) -> None:
+        pool, watch = self._pool, self._watch
+        assert pool is not None
+        running = Running(
+            registry=self._registry,
+            catalogue=lambda: self._services.catalogue,
+            version=lambda: watch.version,
+            audio_waiting_s=lambda: sum(call.waiting_s for call in self._calls),
+            recognition_jobs=lambda: pool.jobs,
+            now=self._now,
+        )
+        try:
+            await self._operations.start(running)
+        except ServerError:
+            await self.close(drain_s=0.0)
+            raise
 
     async def _listen_to_audiosocket(self) -> None:
         port = self._settings.gateways.audiosocket_port
@@ -186,7 +223,7 @@ class KapokServer:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
         self._closing = True
-        self._server.close(close_connections=False)
+        self._operations.health.drain()
         if self._audiosocket is not None:
             self._audiosocket.close()
         if self._calls and drain_s > 0:
@@ -195,6 +232,7 @@ class KapokServer:
                 async with asyncio.timeout(drain_s):
                     await self.wait_idle()
         reason = "the server is shutting down"
+        self._server.close(close_connections=False)  # until now it answered that it is draining
         await asyncio.gather(*(call.shut_down(reason) for call in tuple(self._calls)))
         await asyncio.gather(
             *(
@@ -204,6 +242,7 @@ class KapokServer:
         )
         await self._server.wait_closed()
         await self._pool.aclose()
+        await self._operations.stop()
         _log.info("stopped")
 
     # --- the queues ----------------------------------------------------------------------
@@ -217,6 +256,7 @@ class KapokServer:
         change = await asyncio.to_thread(self._watch.poll)
         if change is None:
             return
+        await asyncio.to_thread(self._operations.reloaded, change.catalogue, change.error)
         if change.catalogue is None:
             _log.error("the edit of the queues is refused, the old ones serve:\n%s", change.error)
             return
@@ -228,6 +268,8 @@ class KapokServer:
             await asyncio.sleep(self._limits.reload_s)
             try:
                 await self.reload()
+                if self._operations.tls is not None:
+                    await asyncio.to_thread(self._operations.tls.refresh)
             except Exception:  # whatever it is, calls go on
                 _log.exception("looking for an edit of the queues failed")
 
@@ -236,6 +278,7 @@ class KapokServer:
     async def _handle(self, connection: ServerConnection) -> None:
         if len(self._calls) >= self._limits.max_calls:
             _log.warning("refused a call: %d calls are the limit", self._limits.max_calls)
+            self._operations.metrics.call_refused("busy")
             await connection.close(
                 CloseCode.TRY_AGAIN_LATER,
                 f"all {self._limits.max_calls} lines are busy; try again later",
@@ -251,19 +294,40 @@ class KapokServer:
         gateway = gateway_class("audiosocket").open(Upgrade(), self._settings)
         if self._closing or len(self._calls) >= self._limits.max_calls:
             _log.warning("refused a call: %d calls are the limit", self._limits.max_calls)
+            self._operations.metrics.call_refused("draining" if self._closing else "busy")
             await refuse(transport, gateway, "all lines are busy")
             return
         await self._serve(transport, gateway)
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a request that is not taken; None takes it."""
+        operations = self._operations
         upgrade = _upgrade(request)
+        if upgrade.path in ("/healthz", "/readyz"):
+            return _health(connection, operations.health, upgrade.path)
+        if self._closing:
+            operations.metrics.call_refused("draining")
+            response = connection.respond(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down; call another one\n"
+            )
+            response.headers["Retry-After"] = "1"
+            return response
         kind, _ = choose(upgrade.path, _offered(request))
         try:
+            headers = dict(upgrade.headers)
+            operations.access.check_origin(headers.get("origin"), headers.get("host"))
             kind.admit(upgrade, self._settings)
-        except UpgradeError as error:
+            if not kind.authenticates(self._settings):
+                operations.admit_call(
+                    address=_address(connection), headers=headers, token=upgrade.query.get("token")
+                )
+        except (UpgradeError, AccessError) as error:
             _log.warning("refused %s for %s: %s", connection.remote_address, kind.name, error)
-            return connection.respond(HTTPStatus(error.status), f"{error}\n")
+            operations.metrics.call_refused("denied")
+            response = connection.respond(HTTPStatus(error.status), f"{error}\n")
+            if error.status == HTTPStatus.UNAUTHORIZED:
+                response.headers["WWW-Authenticate"] = 'Bearer realm="kapok"'
+            return response
         return None
 
     async def _serve(self, transport: Transport, gateway: Gateway) -> None:
@@ -279,6 +343,9 @@ class KapokServer:
             now=self._now,
             new_call_id=self._new_call_id,
             registry=self._registry,
+            voice=self._voice,
+            decided=self._operations.decided,
+            metrics=self._operations.metrics,
         )
 
     @contextmanager
@@ -301,9 +368,28 @@ def _select_subprotocol(
     return None if accepted is None else Subprotocol(accepted)
 
 
+def _health(connection: ServerConnection, health: Health, path: str) -> Response:
+    """As the HTTP port answers, for a load balancer that knows this port alone."""
+    body = {"status": "ok"} if path == "/healthz" else health.as_json()
+    good = path == "/healthz" or health.ready
+    status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+    response = connection.respond(status, json.dumps(body) + "\n")
+    response.headers["Content-Type"] = "application/json"
+    return response
+
+
+def _address(connection: ServerConnection) -> str:
+    peer = connection.remote_address
+    return str(peer[0]) if isinstance(peer, tuple) and peer else "unknown"
+
+
 def _upgrade(request: Request | None) -> Upgrade:
     target = request.path if request else "/"
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+        parse_qsl(parts.query, max_num_fields=100)
+    except ValueError:  # nobody's path: as the root's
+        target, parts = "/", urlsplit("/")
     headers = {k.lower(): v for k, v in request.headers.raw_items()} if request else {}
     return Upgrade(
         path=parts.path or "/",

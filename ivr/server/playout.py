@@ -148,22 +148,22 @@ class Playout:
     async def _play(self, play_id: str, prompt: Prompt, after_s: float) -> float:
         """Send a prompt; the clock at the end of its sound."""
         self._unreported[play_id] = prompt.id
-        ends_s = await self._send_packets(self._say(play_id, prompt), max(after_s, self._clock()))
+        # Sound that is used for the first time is read from its file.
+        pcm = await asyncio.to_thread(self._voice.pcm, prompt)
+        say = Say(
+            play_id=play_id,
+            prompt_id=prompt.id,
+            pcm=pcm,
+            text=prompt.text,
+            language=prompt.language,
+        )
+        ends_s = await self._send_packets(say, max(after_s, self._clock()))
         if self._gateway.reports_played:
             self._late_s[play_id] = ends_s + _REPORT_S
         else:
             await self._until(ends_s)
             await self._played(Played(play_id))
         return ends_s
-
-    def _say(self, play_id: str, prompt: Prompt) -> Say:
-        return Say(
-            play_id=play_id,
-            prompt_id=prompt.id,
-            pcm=self._voice.pcm(prompt),
-            text=prompt.text,
-            language=prompt.language,
-        )
 
     async def _send_packets(self, say: Say, begins_s: float) -> float:
         ends_s = begins_s

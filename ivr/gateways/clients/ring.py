@@ -301,17 +301,23 @@ class _Ringing:
             await self._wait_ready()
             self._began_s = self._clock()
             await self._speak(clip, list(keys), patience_s=patience_s)
-            if not self._over.is_set():
-                await self._send(self._client.hang_up())
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(_CLOSE_S, patience_s)):
-                        await self._over.wait()
+            await self._hang_up(patience_s)
         finally:
             receiver.cancel()
             await asyncio.gather(receiver, return_exceptions=True)
         sent = Decoder(self._client.encoding).decode(bytes(self._caller))
         self._result.caller = Piece(0.0, sent, self._client.rate_hz)
         return self._result
+
+    async def _hang_up(self, patience_s: float) -> None:
+        """Say so where the protocol does, and wait for the server to close."""
+        messages = [] if self._over.is_set() else self._client.hang_up()
+        if not messages:
+            return  # whoever gave us the connection closes it
+        await self._send(messages)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(_CLOSE_S, patience_s)):
+                await self._over.wait()
 
     async def _wait_ready(self) -> None:
         waits = {asyncio.create_task(e.wait()) for e in (self._ready, self._over)}
