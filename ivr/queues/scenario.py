@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -388,6 +388,11 @@ class Scenario:
     def needs(self) -> tuple[str, ...]:
         """The needs, in the order of the queues; each is the id of a queue."""
         return tuple(id_ for id_ in self.catalogue.queue_ids if id_ in self.file.callers.needs)
+
+    def with_study(self, **values: int) -> Scenario:
+        """The scenario with other settings of its study, as ``replications``."""
+        study = self.file.study.model_copy(update=values)
+        return replace(self, file=self.file.model_copy(update={"study": study}))
 
 
 # --- loading --------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -57,11 +57,13 @@ __all__ = [
     "ANY",
     "BEFORE",
     "FACTORS",
+    "Factor",
     "Side",
     "accuracy",
     "front_end",
     "needs_of",
     "scenario_model",
+    "switched",
     "with_accuracy",
 ]
 
@@ -71,7 +73,8 @@ _SIMPLE = " (any agent)"
 _QUANTILES = 400  # of a dialogue's seconds
 
 Which = Literal["before", "after"]
-FACTORS = ("time", "routing", "pooling", "containment")
+Factor = Literal["time", "routing", "pooling", "containment"]
+FACTORS: tuple[Factor, ...] = get_args(Factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,19 @@ class Side:
 
 BEFORE = Side("before", "before", "before", "before")
 AFTER = Side("after", "after", "after", "after")
+
+
+def switched(side: Side, factor: Factor) -> Side:
+    """The side with one factor taken from the arm after."""
+    match factor:
+        case "time":
+            return replace(side, time="after")
+        case "routing":
+            return replace(side, routing="after")
+        case "pooling":
+            return replace(side, pooling="after")
+        case "containment":
+            return replace(side, containment="after")
 
 
 def needs_of(scenario: Scenario, queue: str) -> tuple[str, ...]:

@@ -1,0 +1,177 @@
+"""The figures of a study in words, for the table on the terminal and for the page alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from ivr.queues.experiment import MEASURES, TARGET, Interval, Measure
+from ivr.queues.experiment_study import Study, verdict
+
+__all__ = ["change_of", "measure_words", "percent", "summary", "value_of"]
+
+
+#: Relative changes above it are of a base near zero and say less than seconds.
+_LARGEST = 2.0
+
+
+def percent(share: float, *, signed: bool = False, digits: int = 0) -> str:
+    """``0.183`` as ``18 %``; ``–`` where there is none."""
+    if not math.isfinite(share):
+        return "–"
+    sign = "+" if signed else ""
+    return _minus(f"{100 * share:{sign}.{digits}f}") + " %"
+
+
+def _minus(number: str) -> str:
+    """With a real minus sign, and none before a zero."""
+    if float(number.replace(",", "")) == 0:
+        number = number.lstrip("+-")
+    return number.replace("-", "−")
+
+
+def value_of(measure: Measure, value: float) -> str:
+    """A value with its unit."""
+    if not math.isfinite(value):
+        return "–"
+    return percent(value, digits=1) if measure.unit == "%" else f"{value:.1f} s"
+
+
+def change_of(measure: Measure, change: Interval, relative: Interval) -> str:
+    """The change with its interval: of times relative, of shares in points."""
+    if not math.isfinite(change.mean):
+        return "–"
+    if measure.unit == "%":
+        ends = (change.low, change.high)
+        middle = f"{_minus(f'{100 * change.mean:+.1f}')} points"
+        shown = [_minus(f"{100 * end:+.1f}") for end in ends if math.isfinite(end)]
+    elif abs(relative.mean) <= _LARGEST:
+        middle = percent(relative.mean, signed=True)
+        ends = (relative.low, relative.high)
+        shown = [_minus(f"{100 * end:+.0f}") for end in ends if math.isfinite(end)]
+    else:
+        middle = f"{_minus(f'{change.mean:+.1f}')} s"
+        ends = (change.low, change.high)
+        shown = [_minus(f"{end:+.1f}") for end in ends if math.isfinite(end)]
+    return (
+        f"{middle} ({' to '.join(shown)})" if len(shown) == 2 and shown[0] != shown[1] else middle
+    )
+
+
+def measure_words(study: Study, measure: Measure) -> str:
+    """What a measure is called."""
+    return measure.words.format(answer_within_s=study.scenario.file.study.answer_within_s)
+
+
+def _measure(name: str) -> Measure:
+    return next(m for m in MEASURES if m.name == name)
+
+
+def summary(study: Study) -> Iterator[str]:
+    """The answer in a few sentences, for somebody who reads nothing else."""
+    comparison = study.comparison
+    figure = comparison.figure(TARGET)
+    met, change = verdict(study)
+    target = study.scenario.file.study.target_change
+    way = "sooner" if change.mean < 0 else "later"
+    least, most = sorted((abs(change.low), abs(change.high)))
+    between = (
+        f" (between {percent(least)} and {percent(most)})"
+        if change.low * change.high > 0
+        else " (which may be chance)"
+    )
+    yield (
+        f"Callers reach the right agent after {figure.after.mean:.0f} s on average, against "
+        f"{figure.before.mean:.0f} s before: {percent(abs(change.mean))} {way}{between}."
+    )
+    yield _beside(study)
+    yield _right_queue(study)
+    yield f"The change asked for, {percent(target, signed=True)}, is {_MET[met]}.{_reached(study)}"
+    if study.staff is not None:
+        yield _staff(study)
+
+
+_MET = {
+    "reached": "reached",
+    "missed": "not reached by this scenario",
+    "uncertain": "neither reached nor missed for sure: simulate more replications",
+}
+
+
+def _beside(study: Study) -> str:
+    """A wait can fall because callers leave, so what they do stands beside it."""
+    left = study.comparison.figure("abandonment")
+    served = study.comparison.figure("service_level")
+    within_s = study.scenario.file.study.answer_within_s
+    sooner = study.comparison.figure(TARGET).change.high < 0
+    leaves = ""
+    if sooner:
+        more = left.change.low > 0
+        leaves = (
+            ": part of the shorter time comes from callers who leave"
+            if more
+            else ": the shorter time does not come from callers who leave"
+        )
+    return (
+        f"{percent(left.after.mean, digits=1)} give up waiting, "
+        f"{percent(left.before.mean, digits=1)} before{leaves}. "
+        f"{percent(served.after.mean)} are answered within {within_s:g} s of joining a queue, "
+        f"{percent(served.before.mean)} before."
+    )
+
+
+def _right_queue(study: Study) -> str:
+    before, after = study.right_queue
+    shown = [
+        "has one queue for all" if share is None else f"sends {percent(share)} to the right queue"
+        for share in (before, after)
+    ]
+    file = study.scenario.file
+    return (
+        f"{file.before.name or 'Before'} {shown[0]}, {file.after.name or 'after'} {shown[1]}"
+        f"{_recordings(study)}."
+    )
+
+
+def _recordings(study: Study) -> str:
+    speech = study.scenario.file.after.speech
+    if speech is None:
+        return ""
+    measured = study.scenario.navigation[speech.navigation].measured
+    return f"; this is measured on {measured.calls} recordings ({measured.recordings})"
+
+
+def _reached(study: Study) -> str:
+    reach = study.reach
+    if reach is None:
+        return ""
+    found = reach.reached()
+    if not found:
+        closest = float(reach.change.min())
+        return (
+            f" Nothing on the map reaches it: the closest, with {percent(max(reach.accuracies))} "
+            f"in the right queue and {percent(max(reach.containments))} served by the machine, is "
+            f"{percent(closest, signed=True)}."
+        )
+    near = min(found, key=lambda pair: (abs(pair[0] - reach.measured), pair[1]))
+    return (
+        f" It takes {percent(near[1])} served by the machine, with {percent(near[0])} in the right "
+        "queue."
+    )
+
+
+def _staff(study: Study) -> str:
+    staff = study.staff
+    assert staff is not None
+    if not staff.found:
+        return "Even a fifth more agents do not give the service of before."
+    per = "a day" if staff.days == 1 else "a week"
+    if staff.share <= 0:
+        return (
+            f"Equal service takes {staff.hours_needed - staff.hours_before:.0f} agent hours more "
+            f"{per} ({percent(-staff.share, digits=1)})."
+        )
+    return (
+        f"The service of before would take {staff.hours_before - staff.hours_needed:.0f} agent "
+        f"hours less {per} ({percent(staff.share, digits=1)} of {staff.hours_before:.0f})."
+    )
