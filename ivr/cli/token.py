@@ -31,7 +31,12 @@ def command() -> None:
 
 
 @command.command("new")
-@click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it is for.")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    required=True,
+    help="What it is for.",
+)
 @click.option("--name", required=True, help="Who gets it, for example pbx-1.")
 @click.option("--days", type=click.IntRange(1, 36_500), help="Valid so long; else until revoked.")
 @_config

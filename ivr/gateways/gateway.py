@@ -283,6 +283,11 @@ class Gateway(ABC):
         return
 
     @classmethod
+    def authenticates(cls, settings: Settings) -> bool:
+        """True where :meth:`admit` checks credentials of its own: no token is then asked for."""
+        return False
+
+    @classmethod
     def open(cls, upgrade: Upgrade, settings: Settings) -> Self:
         """The gateway of a new connection."""
         return cls()

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -44,6 +45,7 @@ from ivr.gateways.gateway import (
 )
 from ivr.server.conversation import Conversation, Services
 from ivr.server.inbox import Inbox
+from ivr.server.metrics import Metrics
 from ivr.server.playout import Playout, Voice
 from ivr.server.registry import CallRecord, Registry
 from ivr.server.transport import CloseCode, GoneError, Transport
@@ -53,6 +55,8 @@ __all__ = ["Call", "Desk", "refuse"]
 
 _log = logging.getLogger(__name__)
 
+#: How long handing a call to a person may take as the server ends, seconds.
+_HAND_OVER_S = 2.0
 #: Audio is gathered to so much before it is recognised, seconds: a job for each 20 ms frame
 #: would cost more than the recognition.
 _BLOCK_S = 0.1
@@ -71,6 +75,7 @@ class Desk:
     voice: Voice | None = None
     #: told of each decision once the gateway has been, and of each call that ends without one
     decided: Callable[[Decision], None] = lambda decision: None
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 class _CallLog(logging.LoggerAdapter[logging.Logger]):
@@ -100,11 +105,18 @@ class Call:
         )
         self._stream = StreamConfig()
         self._gathered = bytearray()
+        self._arrived_s: deque[float] = deque()  # when each audio in the inbox came, loop's clock
+        self._began_s: float | None = None
         self._conversation: Conversation | None = None
         self._decisions: Decisions | None = None
         self._delivery: asyncio.Task[None] | None = None
         self._delivered: Decision | None = None
         self._playout = Playout(gateway, transport.send, played=self._self_report, voice=desk.voice)
+
+    @property
+    def waiting_s(self) -> float:
+        """Audio received and not yet recognised, seconds."""
+        return self._inbox.waiting_s
 
     async def run(self) -> None:
         """Serve the call until either side ends it; returns once everything is let go of."""
@@ -127,7 +139,10 @@ class Call:
             await self._end()
 
     async def shut_down(self, reason: str) -> None:
-        """The server ends: close the call."""
+        """The server ends: a person takes a call that was not sent anywhere yet; close it."""
+        with suppress(GoneError, ServerError, TimeoutError):
+            async with asyncio.timeout(_HAND_OVER_S):
+                await self._hand_over(reason)
         await self._close(CloseCode.GOING_AWAY, reason)
 
     async def _close(self, code: CloseCode, reason: str = "") -> None:
@@ -135,6 +150,23 @@ class Call:
         with suppress(GoneError):
             await self._send(Close(reason=reason, error=error))
         await self._transport.close(code, reason)
+
+    async def _hand_over(self, reason: str) -> None:
+        """Tell the gateway at once where the call goes: nobody is left to play a prompt."""
+        if self._conversation is None or self._decisions is None or self._delivered is not None:
+            return
+        await self._cancel(self._delivery)
+        await self._playout.stop()
+        decision = self._decisions.last
+        if decision is None:
+            turn = await self._lane.run(self._conversation.fail, reason)
+            if turn.final is not None:
+                await self._send(turn.final)
+            decision = self._decisions.take(turn, at=self._desk.now())
+        if decision is not None:
+            await self._send(decision)
+            self._delivered = decision
+            self._desk.decided(decision)
 
     @staticmethod
     async def _cancel(*tasks: asyncio.Task[None] | None) -> None:
@@ -145,6 +177,11 @@ class Call:
 
     async def _end(self) -> None:
         if self._conversation is not None and self._decisions is not None:
+            self._desk.metrics.call_ended(
+                self._gateway.name,
+                str(self._conversation.state),
+                duration_s=_clock_s() - (self._began_s or 0.0),
+            )
             with suppress(ServerError):  # the pool is closed: nothing to let go of
                 await self._lane.run(self._conversation.hang_up)
             now = self._desk.now()
@@ -212,6 +249,9 @@ class Call:
         if isinstance(inbound, Started | StreamChanged):
             self._stream = inbound.stream
         audio_s = self._stream.seconds(inbound.data) if isinstance(inbound, Audio) else 0.0
+        if isinstance(inbound, Audio):
+            self._arrived_s.append(_clock_s())
+            self._desk.metrics.audio(self._gateway.name, audio_s)
         await self._inbox.put(inbound, audio_s)
 
     async def _self_report(self, played: Played) -> None:
@@ -221,11 +261,12 @@ class Call:
 
     async def _work(self) -> None:
         while (inbound := await self._inbox.get()) is not None:
-            if await self._do(inbound):
+            came_s = self._arrived_s.popleft() if isinstance(inbound, Audio) else _clock_s()
+            if await self._do(inbound, came_s):
                 return
 
-    async def _do(self, inbound: Inbound) -> bool:
-        """Do what came; True where the call is over with it."""
+    async def _do(self, inbound: Inbound, came_s: float) -> bool:
+        """Do what came at ``came_s``; True where the call is over with it."""
         match inbound:
             case Started():
                 await self._start(inbound)
@@ -238,7 +279,9 @@ class Call:
             case _ if self._conversation is None:
                 self._log.warning("refused: %s before the call has begun", type(inbound).__name__)
             case _:
-                await self._turn(await self._ask(self._conversation, inbound), inbound)
+                turn = await self._ask(self._conversation, inbound)
+                await self._turn(turn, inbound)
+                self._measure(turn, _clock_s() - came_s)
                 return isinstance(inbound, Finished) and inbound.closes
         return False
 
@@ -250,6 +293,8 @@ class Call:
             "%d Hz %s, language %s", stream.rate_hz, stream.encoding, stream.language or "auto"
         )
         now = desk.now()
+        self._began_s = _clock_s()
+        desk.metrics.call_started(self._gateway.name)
         self._conversation = Conversation(
             desk.services,
             local_time=now,
@@ -265,6 +310,15 @@ class Call:
             )
         )
         await self._turn(self._conversation.opening, started)
+
+    def _measure(self, turn: Turn, latency_s: float) -> None:
+        if turn.partial is not None:
+            self._desk.metrics.partial(latency_s)
+        if turn.final is not None:
+            language = turn.final.added.get("language") if turn.final.text else None
+            self._desk.metrics.utterance(language, latency_s=latency_s)
+            if "error" in turn.final.added:
+                self._desk.metrics.recognition_failed()
 
     async def _ask(self, conversation: Conversation, inbound: Inbound) -> Turn:
         run = self._lane.run
@@ -346,3 +400,7 @@ async def refuse(transport: Transport, gateway: Gateway, reason: str) -> None:
         for message in gateway.send(Close(reason=reason, error=True)):
             await transport.send(message)
     await transport.close(CloseCode.TRY_AGAIN_LATER, reason)
+
+
+def _clock_s() -> float:
+    return asyncio.get_running_loop().time()

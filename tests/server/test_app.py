@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from ivr.errors import ServerError
 from ivr.language import Language
@@ -261,8 +261,10 @@ async def test_closing_lets_a_call_finish(services: Services, installation: Inst
                 if answer.get("text"):
                     break
             assert answer["queue"] == "social_security"
-            with pytest.raises(ConnectionRefusedError):
+            with pytest.raises(InvalidStatus) as refused:
                 await connect(server.url)
+            assert refused.value.response.status_code == 503
+            assert refused.value.response.body == b"the server is shutting down; call another one\n"
         await closing
 
 
@@ -270,6 +272,7 @@ async def test_closing_at_once_says_so(services: Services, installation: Install
     async with KapokServer(services, installation.settings()) as server:
         websocket = await connect(server.url)
         await ask(websocket, bytes(320))
+    assert json.loads(await websocket.recv())["decision"] == "person"  # not left alone
     with pytest.raises(ConnectionClosed) as closed:
         await websocket.recv()
     assert closed.value.rcvd is not None

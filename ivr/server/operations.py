@@ -1,0 +1,230 @@
+"""What runs beside the calls: metrics, health, access, TLS, the HTTP port, the store.
+
+    operations = Operations.open(settings, catalogue=services.catalogue, host="0.0.0.0")
+    async with KapokServer(services, settings, operations=operations) as server: ...
+
+The server tells it what happens; calls never wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from ivr.call.decision import Decision
+from ivr.errors import ConfigError
+from ivr.gateways import GATEWAYS
+from ivr.queues.catalogue import Catalogue
+from ivr.server.access import Access, Permission
+from ivr.server.audit import AuditLog
+from ivr.server.health import Health, watch_loop_lag
+from ivr.server.http_api import HttpApi, Sources
+from ivr.server.metrics import Metrics
+from ivr.server.queue_board import QueueBoard, Waits
+from ivr.server.queues_editor import QueuesEditor
+from ivr.server.registry import Registry
+from ivr.server.tls import Tls
+from ivr.settings import Settings
+from ivr.store import Store, open_store
+
+__all__ = ["Operations", "Running", "http_port_for"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """What the server shows of itself."""
+
+    registry: Registry
+    catalogue: Callable[[], Catalogue]
+    version: Callable[[], str]
+    audio_waiting_s: Callable[[], float]
+    recognition_jobs: Callable[[], int]
+    now: Callable[[], datetime]
+
+
+class Operations:
+    """Made before the server listens; started and stopped by it.
+
+    Args:
+        settings: all of kapok.yaml.
+        catalogue: the queues in force.
+        host: what the server listens on.
+        http_port: of the HTTP port, None for none.
+        store: where call records go, None for nowhere.
+        now: the wall clock, with its time zone.
+        waits: what is learnt of the waits in the queues.
+
+    Raises:
+        ConfigError: tokens, certificate or audit log are wrong.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        catalogue: Catalogue,
+        host: str | None = None,
+        http_port: int | None = None,
+        store: Store | None = None,
+        now: Callable[[], datetime] | None = None,
+        waits: Waits | None = None,
+    ) -> None:
+        self._settings = settings
+        self._host = host or settings.server.host
+        self._http_port = http_port
+        zone = ZoneInfo(catalogue.timezone)
+        clock = now or (lambda: datetime.now(zone))
+        self.metrics = Metrics(queues=catalogue.queue_ids, gateways=tuple(GATEWAYS))
+        self.health = Health()
+        self.tls = Tls(settings.server.tls) if settings.server.tls else None
+        self.access = Access(
+            settings.server.access, host=self._host, now=clock, now_s=time.monotonic
+        )
+        self.store = store
+        if store is not None:
+            store.recorder = self.metrics
+        self.waits = waits
+        self._audit = AuditLog(settings.server.audit_log, now=clock)
+        self._editor = QueuesEditor(settings.queues, self._audit)
+        self._board = QueueBoard(self.metrics, shared=store, waits=waits)
+        self._stack = AsyncExitStack()
+        self._api: HttpApi | None = None
+
+    @classmethod
+    def open(
+        cls,
+        settings: Settings,
+        *,
+        catalogue: Catalogue,
+        host: str | None = None,
+        http_port: int | None = None,
+        now: Callable[[], datetime] | None = None,
+        waits: Waits | None = None,
+    ) -> Self:
+        """With the store of the settings; see the class."""
+        store = open_store(settings.store, home=settings.home)
+        return cls(
+            settings,
+            catalogue=catalogue,
+            host=host,
+            http_port=http_port,
+            store=store,
+            now=now,
+            waits=waits,
+        )
+
+    @property
+    def http_url(self) -> str | None:
+        """Where the HTTP port listens; None where it does not."""
+        return self._api.url if self._api else None
+
+    async def start(self, running: Running) -> None:
+        """Listen for HTTP, watch the event loop.
+
+        Raises:
+            ServerError: the HTTP port cannot be listened on.
+        """
+        for warning in self.access.warnings():
+            _log.warning(warning)
+        live = self.metrics.live
+        live.calls = lambda: [(r.gateway, str(r.state)) for r in running.registry.calls()]
+        live.audio_waiting_s = running.audio_waiting_s
+        live.recognition_jobs = running.recognition_jobs
+        live.waiting = self._board.counts
+        live.expected_waits_s = self._board.expected_waits_s
+        live.ready = lambda: self.health.ready
+        if self.store is not None:
+            self._stack.push_async_callback(self.store.aclose)
+            live.store_pending = lambda: self.store.pending if self.store else (0, 0)
+        if self._http_port is not None:
+            self._api = await self._stack.enter_async_context(self._http_api(running))
+            _log.info("listening on %s for HTTP", self._api.url)
+        watching = asyncio.create_task(watch_loop_lag(self.metrics))
+        self._stack.push_async_callback(_cancel, watching)
+        self.health.loaded()
+
+    async def stop(self) -> None:
+        """Close the HTTP port, and write what the store has not taken yet."""
+        await self._stack.aclose()
+
+    def decided(self, decision: Decision) -> None:
+        """A gateway was told a decision, or a call ended without one."""
+        self.metrics.decided(decision.gateway, decision.action, decision.queue)
+        if self.store is not None:
+            self.store.decided(decision.as_json())
+
+    def reloaded(self, catalogue: Catalogue | None, error: ConfigError | None) -> None:
+        """An edit of the queues was taken up, or refused; blocks on files."""
+        self.metrics.reloaded(
+            taken=catalogue is not None, queues=catalogue.queue_ids if catalogue else None
+        )
+        try:
+            self._editor.noticed(
+                taken=catalogue is not None, detail=str(error) if error is not None else None
+            )
+        except ConfigError as failure:
+            _log.error("%s", failure)
+
+    def admit_call(self, *, address: str, headers: dict[str, str], token: str | None) -> None:
+        """Raises AccessError where a WebSocket request may not open calls.
+
+        Args:
+            address: of the client.
+            headers: of the request, names in small letters.
+            token: of the query.
+        """
+        identity = self.access.identify(
+            address=address,
+            authorization=headers.get("authorization"),
+            query=token,
+            host=headers.get("host"),
+        )
+        self.access.require(identity, Permission.STREAM)
+
+    def _http_api(self, running: Running) -> HttpApi:
+        assert self._http_port is not None
+        sources = Sources(
+            health=self.health,
+            metrics=self.metrics,
+            registry=running.registry,
+            access=self.access,
+            audit=self._audit,
+            editor=self._editor,
+            catalogue=running.catalogue,
+            version=running.version,
+            now=running.now,
+            board=self._board,
+            shared=self.store,
+        )
+        server = self._settings.server
+        return HttpApi(
+            sources,
+            server.access,
+            host=server.http_host or self._host,
+            port=self._http_port,
+            tls=self.tls,
+        )
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def http_port_for(settings: Settings, port: int | None, http_port: int | None) -> int | None:
+    """The HTTP port meant: as told; else beside a port that was told; else of the settings."""
+    if http_port is not None:
+        return http_port
+    configured = settings.server.http_port
+    if port is None or configured is None:
+        return configured
+    return port + 1 if port else 0
