@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -15,6 +14,8 @@ import click
 from ivr.cli.clock import at_option, moment
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
+from ivr.server.logs import LogFormat, configure
+from ivr.server.operations import Operations, http_port_for
 from ivr.settings import Settings, load_settings
 
 __all__ = ["command"]
@@ -33,6 +34,12 @@ _LEVELS = ("debug", "info", "warning", "error")
     help="Port to listen on, instead of the settings' server.port; 0 takes any free one.",
 )
 @click.option(
+    "--http-port",
+    type=click.IntRange(0, 65_535),
+    help="Port for health, metrics, calls and queues, instead of the settings' server.http_port; "
+    "with --port alone it is the next one.",
+)
+@click.option(
     "--ready-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the address to this file once the server listens.",
@@ -47,31 +54,38 @@ _LEVELS = ("debug", "info", "warning", "error")
 )
 @at_option("for tests and demonstrations; without it by the real clock")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 def command(
     config: Path | None,
     host: str | None,
     port: int | None,
+    http_port: int | None,
     ready_file: Path | None,
     drain_s: float,
     at: datetime | None,
     log_level: str,
+    log_format: LogFormat,
 ) -> None:
     """Run the server: the Vosk WebSocket protocol, with queues and decisions.
 
     The first line of standard output is `listening on ws://HOST:PORT`; the log goes to standard
     error. SIGTERM or Ctrl-C lets calls under way finish; a second one ends them at once.
     """
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # It logs every handshake and, at DEBUG, every frame: audio and transcripts.
-    logging.getLogger("websockets").setLevel(logging.WARNING)
+    configure(level=log_level, form=log_format)
     settings = load_settings(config)
     services = Services.load(settings)
     fixed = moment(at, services.catalogue.timezone) if at else None
-    server = KapokServer(
-        services, settings, host=host, port=port, now=(lambda: fixed) if fixed else None
+    now = (lambda: fixed) if fixed else None
+    operations = Operations.open(
+        settings,
+        catalogue=services.catalogue,
+        host=host,
+        http_port=http_port_for(settings, port, http_port),
+        now=now,
     )
+    server = KapokServer(services, settings, host=host, port=port, now=now, operations=operations)
     try:
         asyncio.run(_run(server, settings, ready_file=ready_file, drain_s=drain_s))
     finally:
@@ -87,6 +101,8 @@ async def _run(
         if ready_file is not None:
             _write_whole(ready_file, server.url + "\n")
         click.echo(f"listening on {server.url}")
+        if server.http_url:
+            click.echo(f"  http: {server.http_url}")
         for language, entry in settings.languages.items():
             click.echo(f"  {language}: {entry.engine} {entry.model}")
         click.echo(f"  queues: {settings.queues}")

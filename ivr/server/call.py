@@ -90,7 +90,9 @@ class _CallLog(logging.LoggerAdapter[logging.Logger]):
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
-        return f"call {(self.extra or {})['call']}: {msg}", kwargs
+        call = (self.extra or {})["call"]
+        kwargs["extra"] = {**kwargs.get("extra", {}), "call": call}  # for structured logs
+        return f"call {call}: {msg}", kwargs
 
 
 class Call:
@@ -261,9 +263,14 @@ class Call:
 
     async def _work(self) -> None:
         while (inbound := await self._inbox.get()) is not None:
-            came_s = self._arrived_s.popleft() if isinstance(inbound, Audio) else _clock_s()
+            came_s = self._came_s(inbound)
             if await self._do(inbound, came_s):
                 return
+
+    def _came_s(self, inbound: Inbound) -> float:
+        if isinstance(inbound, Audio) and self._arrived_s:
+            return self._arrived_s.popleft()
+        return _clock_s()
 
     async def _do(self, inbound: Inbound, came_s: float) -> bool:
         """Do what came at ``came_s``; True where the call is over with it."""

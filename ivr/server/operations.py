@@ -22,7 +22,7 @@ from ivr.call.decision import Decision
 from ivr.errors import ConfigError
 from ivr.gateways import GATEWAYS
 from ivr.queues.catalogue import Catalogue
-from ivr.server.access import Access, Permission
+from ivr.server.access import Access, Permission, is_loopback
 from ivr.server.audit import AuditLog
 from ivr.server.health import Health, watch_loop_lag
 from ivr.server.http_api import HttpApi, Sources
@@ -135,6 +135,10 @@ class Operations:
         """
         for warning in self.access.warnings():
             _log.warning(warning)
+        if self._settings.gateways.audiosocket_port is not None and not is_loopback(self._host):
+            _log.warning(
+                "AudioSocket knows no tokens and no TLS: let a firewall admit your Asterisk alone"
+            )
         live = self.metrics.live
         live.calls = lambda: [(r.gateway, str(r.state)) for r in running.registry.calls()]
         live.audio_waiting_s = running.audio_waiting_s
