@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -32,6 +33,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from ivr.asr.pool import RecognitionPool
+from ivr.call.decision import Decision
 from ivr.call.prompt_audio import PromptAudio
 from ivr.errors import AccessError, ServerError
 from ivr.gateways import choose, gateway_class
@@ -44,6 +46,7 @@ from ivr.server.operations import Operations, Running
 from ivr.server.playout import Voice
 from ivr.server.registry import Registry
 from ivr.server.transport import CloseCode, TcpTransport, Transport, WebSocketTransport
+from ivr.server.webhook import Webhook
 from ivr.settings import Settings
 
 __all__ = ["KapokServer"]
@@ -53,6 +56,8 @@ _log = logging.getLogger(__name__)
 #: A message up to this many times the limit is still read, and answered with an error; a larger
 #: one closes the connection (close code 1009).
 _READ_FACTOR = 4
+#: Decisions of the calls that end last are posted for at least so long, seconds.
+_LAST_POSTS_S = 2.0
 #: Frames that websockets itself holds before the inbox does: enough to keep the reader busy.
 _FRAMES_HELD = (8, 2)
 
@@ -100,6 +105,7 @@ class KapokServer:
         self._operations = operations or Operations(
             settings, catalogue=services.catalogue, host=self._host, now=self._now
         )
+        self._webhook = Webhook(settings.webhook, rng=random.Random()) if settings.webhook else None
         self._calls: set[Call] = set()
         self._registry = Registry()
         self._idle = asyncio.Event()
@@ -164,6 +170,8 @@ class KapokServer:
         self._port = int(self._server.sockets[0].getsockname()[1])
         await self._listen_to_audiosocket()
         await self._start_operations()
+        if self._webhook is not None:
+            await self._webhook.__aenter__()
         self._watching = asyncio.create_task(self._keep_watching())
         _log.info("listening on %s with queues %s", self.url, self._watch.version)
         return self
@@ -242,6 +250,8 @@ class KapokServer:
         )
         await self._server.wait_closed()
         await self._pool.aclose()
+        if self._webhook is not None:
+            await self._webhook.aclose(drain_s=min(max(drain_s, _LAST_POSTS_S), 10.0))
         await self._operations.stop()
         _log.info("stopped")
 
@@ -344,9 +354,14 @@ class KapokServer:
             new_call_id=self._new_call_id,
             registry=self._registry,
             voice=self._voice,
-            decided=self._operations.decided,
+            decided=self._decided,
             metrics=self._operations.metrics,
         )
+
+    def _decided(self, decision: Decision) -> None:
+        self._operations.decided(decision)
+        if self._webhook is not None:
+            self._webhook.post(decision)
 
     @contextmanager
     def _counted(self, call: Call) -> Iterator[None]:

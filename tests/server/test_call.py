@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from ivr.audio.codecs import Encoding
 from ivr.call.decision import Action, Decision
@@ -23,10 +27,12 @@ from ivr.replay.client import Pace
 from ivr.replay.clips import Clip
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
-from ivr.settings import GatewaysSettings, GenesysSettings, Settings
+from ivr.server.webhook import SIGNATURE_HEADER, check
+from ivr.settings import GatewaysSettings, GenesysSettings, Settings, WebhookSettings
 from tests.server.installation import Installation, speak
 
 CMN, YUE = Language.MANDARIN, Language.CANTONESE
+WEBHOOK_SECRET = "0123456789abcdef0123"
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZg=="
 
 
@@ -176,3 +182,39 @@ async def test_a_server_that_shuts_down_tells_the_gateway(
             rest = [message async for message in line]
             await closing
     assert any(isinstance(m, str) and '"disconnect"' in m for m in rest)
+
+
+async def test_decisions_are_posted_to_the_application(
+    services: Services, installation: Installation, voice: ShortVoice
+) -> None:
+    posted: list[dict[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        body = await request.read()
+        check(WEBHOOK_SECRET, request.headers[SIGNATURE_HEADER], body, now_s=time.time())
+        posted.append(json.loads(body))
+        return web.Response()
+
+    async with listening(take) as url:
+        hook = WebhookSettings(url=url, secret=WEBHOOK_SECRET)
+        given = settings(installation).model_copy(update={"webhook": hook})
+        async with KapokServer(services, given, voice=voice) as server:
+            await call(server, client("twilio"), clip(CMN, "我要查", "社保"))
+            await call(server, client("vonage"), Clip(Path("a"), b"\0\0", Encoding.S16LE, 8000))
+    assert [(p["gateway"], p["action"], p["queue"]) for p in posted] == [
+        ("twilio", "queue", "social_security"),
+        ("vonage", "hang_up", None),
+    ]
+
+
+@asynccontextmanager
+async def listening(take: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_post("/", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()

@@ -109,7 +109,7 @@ def prompt(id_: str = "greeting") -> Prompt:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the steps of the player
             await asyncio.sleep(0)
 
 
