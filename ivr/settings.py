@@ -241,6 +241,10 @@ class ServerSettings(_Model):
     )  # null: as host
     tls: TlsSettings | None = Field(default=None, examples=["tls:"])
     access: AccessSettings = Field(default=AccessSettings(), examples=["access:"])
+    #: An OpenTelemetry collector's OTLP/HTTP address; null: no traces.
+    traces_url: str | None = Field(
+        default=None, examples=["traces_url: http://127.0.0.1:4318/v1/traces"]
+    )
     #: Who changed the configuration, when, and what.
     audit_log: HomePath = Field(
         default=Path("var/audit.jsonl"), examples=["audit_log: var/audit.jsonl"]

@@ -31,6 +31,7 @@ from ivr.server.queue_board import QueueBoard, Waits
 from ivr.server.queues_editor import QueuesEditor
 from ivr.server.registry import Registry
 from ivr.server.tls import Tls
+from ivr.server.tracing import Tracing
 from ivr.settings import Settings
 from ivr.store import Store, open_store
 
@@ -93,6 +94,7 @@ class Operations:
         if store is not None:
             store.recorder = self.metrics
         self.waits = waits
+        self.tracing = Tracing(settings.server.traces_url)
         self._audit = AuditLog(settings.server.audit_log, now=clock)
         self._editor = QueuesEditor(settings.queues, self._audit)
         self._board = QueueBoard(self.metrics, shared=store, waits=waits)
@@ -149,6 +151,7 @@ class Operations:
         if self.store is not None:
             self._stack.push_async_callback(self.store.aclose)
             live.store_pending = lambda: self.store.pending if self.store else (0, 0)
+        self._stack.push_async_callback(asyncio.to_thread, self.tracing.close)
         if self._http_port is not None:
             self._api = await self._stack.enter_async_context(self._http_api(running))
             _log.info("listening on %s for HTTP", self._api.url)
