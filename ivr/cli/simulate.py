@@ -16,7 +16,14 @@ from ivr.errors import ConfigError, IvrError
 from ivr.queues.experiment import ALL, MEASURES, Runner
 from ivr.queues.experiment_decomposition import FACTOR_WORDS
 from ivr.queues.experiment_study import Study, planned_runs, run_study
-from ivr.queues.report_words import change_of, measure_words, percent, summary, value_of
+from ivr.queues.report_words import (
+    change_of,
+    measure_words,
+    percent,
+    summary,
+    target_words,
+    value_of,
+)
 from ivr.queues.scenario import Scenario, load_scenario
 from ivr.queues.simulation.runs import DaskCluster, Engine, LocalThreads
 from ivr.settings import find_home
@@ -181,7 +188,7 @@ def _by_queue(study: Study) -> Table:
 
 def _why(study: Study) -> Table:
     assert study.decomposition is not None
-    table = Table("factor, in this order", title="Why: mean time to the right agent")
+    table = Table("factor, in this order", title=f"Why: {target_words(study)}")
     table.add_column("change", justify="right")
     table.add_column("switched alone", justify="right")
     for step in study.decomposition.steps:
@@ -197,7 +204,9 @@ def _why(study: Study) -> Table:
 def _map(study: Study) -> Table:
     reach = study.reach
     assert reach is not None
-    title = f"Which change where? {percent(reach.target, signed=True)} or better is bold"
+    title = (
+        f"Change of the {target_words(study)}; bold: {percent(reach.target, signed=True)} or better"
+    )
     table = Table("to the right queue \\ served by the machine", title=title)
     for share in reach.containments:
         table.add_column(percent(share), justify="right")

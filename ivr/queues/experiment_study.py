@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ivr.queues.experiment import ALL, MEASURES, TARGET, Comparison, Interval, Runner, compare
+from ivr.queues.experiment import ALL, MEASURES, Comparison, Interval, Measure, Runner, compare
 from ivr.queues.experiment_decomposition import Decomposition, decompose, decomposition_runs
 from ivr.queues.experiment_map import ACCURACIES, CONTAINMENTS, ReachMap, reach_map
 from ivr.queues.experiment_sensitivity import Sensitivity, assumptions, sensitivity
@@ -35,6 +35,12 @@ class Study:
     staff: StaffSaved | None = None
     sensitivities: Sequence[Sensitivity] = field(default_factory=list)
     interrupted: bool = False
+
+    @property
+    def target(self) -> Measure:
+        """The measure that the change asked for is said of."""
+        name = self.scenario.file.study.target_measure
+        return next(measure for measure in MEASURES if measure.name == name)
 
     @property
     def right_queue(self) -> tuple[float | None, float | None]:
@@ -62,7 +68,7 @@ class Study:
             "replications": comparison.replications,
             "seed": file.study.seed,
             "confidence": comparison.confidence,
-            "target": {"measure": TARGET, "change": file.study.target_change},
+            "target": {"measure": self.target.name, "change": file.study.target_change},
             "interrupted": self.interrupted,
             "figures": figures,
             "right_queue": dict(zip(("before", "after"), self.right_queue, strict=True)),
@@ -138,15 +144,16 @@ def run_study(
 
 def _explore(found: Study, runner: Runner, count: int) -> None:
     scenario, some = found.scenario, fewer(count)
-    found.decomposition = decompose(scenario, runner=runner, replications=count)
-    found.reach = reach_map(scenario, runner=runner, replications=some)
+    measure = scenario.file.study.target_measure
+    found.decomposition = decompose(scenario, runner=runner, replications=count, measure=measure)
+    found.reach = reach_map(scenario, runner=runner, replications=some, measure=measure)
     found.staff = staff_saved(scenario, runner=runner, replications=some)
-    found.sensitivities = sensitivity(scenario, runner=runner, replications=some)
+    found.sensitivities = sensitivity(scenario, runner=runner, replications=some, measure=measure)
 
 
 def verdict(study: Study) -> tuple[str, Interval]:
     """Whether the target is met: ``reached``, ``missed`` or ``uncertain``; with the change."""
-    change = study.comparison.figure(TARGET).relative
+    change = study.comparison.figure(study.target.name).relative
     target = study.scenario.file.study.target_change
     if change.high <= target:
         return "reached", change

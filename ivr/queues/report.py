@@ -18,7 +18,14 @@ from ivr.queues.experiment import ALL, MEASURES, TARGET, Measure
 from ivr.queues.experiment_decomposition import FACTOR_WORDS
 from ivr.queues.experiment_study import Study, verdict
 from ivr.queues.report_pictures import pictures, queue_name
-from ivr.queues.report_words import change_of, measure_words, percent, summary, value_of
+from ivr.queues.report_words import (
+    change_of,
+    measure_words,
+    percent,
+    summary,
+    target_words,
+    value_of,
+)
 
 __all__ = ["report_html"]
 
@@ -56,6 +63,7 @@ def _context(study: Study, today: date, notes: tuple[str, ...]) -> dict[str, Any
         "sentences": more,
         "verdict": verdict(study)[0],
         "change": percent(study.comparison.figure(TARGET).relative.mean, signed=True),
+        "measure": target_words(study),
         "target": percent(file.study.target_change, signed=True),
         "within_s": f"{file.study.answer_within_s:g}",
         "confidence": percent(file.study.confidence),
@@ -106,7 +114,8 @@ def _by_queue(study: Study) -> Iterator[dict[str, Any]]:
                 figure = study.comparison.figure(measure.name, scope)
                 cells.append(
                     {
-                        "before": value_of(measure, figure.before.mean),
+                        # the unit once, so that the table fits a page
+                        "before": value_of(measure, figure.before.mean).split(" ")[0],
                         "after": value_of(measure, figure.after.mean),
                         "colour": _colour(measure, figure.change.low, figure.change.high),
                     }

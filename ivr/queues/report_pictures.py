@@ -19,7 +19,7 @@ from ivr.language import Language
 from ivr.queues.experiment import TARGET
 from ivr.queues.experiment_decomposition import FACTOR_WORDS
 from ivr.queues.experiment_study import Study
-from ivr.queues.report_words import percent
+from ivr.queues.report_words import percent, target_words
 from ivr.queues.scenario import HALF_HOUR_S, HALF_HOURS
 
 __all__ = ["pictures", "queue_name"]
@@ -121,7 +121,7 @@ def _day(study: Study) -> Figure:
 def _why(study: Study) -> Figure:
     """A waterfall from before to after."""
     assert study.decomposition is not None
-    before = study.comparison.figure(TARGET).before.mean
+    before = study.comparison.figure(study.target.name).before.mean
     steps = [step for step in study.decomposition.steps if step.differs]
     figure, axes = _new(8.2, 0.5 * (len(steps) + 2) + 0.9)
     names = ["before", *(FACTOR_WORDS[step.factor] for step in steps), "after"]
@@ -138,13 +138,13 @@ def _why(study: Study) -> Figure:
     for place, value in ((places[0], before), (places[-1], at)):
         axes.text(value + 0.01 * before, place, f"{value:.1f} s", va="center")
     axes.set_yticks(places, names)
-    axes.set_xlabel("mean seconds from dialling to the right agent")
+    axes.set_xlabel(f"{target_words(study)}, s")
     axes.margins(x=0.1)
     return figure
 
 
 def _map(study: Study) -> Figure:
-    """Change of the mean time to the right agent; framed where the target is reached."""
+    """Change of the target's measure; framed where the target is reached."""
     reach = study.reach
     assert reach is not None
     figure, axes = _new(7.4, 0.42 * len(reach.accuracies) + 1.4)
@@ -191,6 +191,6 @@ def _assumptions(study: Study) -> Figure:
     target = 100 * study.scenario.file.study.target_change
     axes.axvline(target, color=_BAD, linestyle=":", linewidth=1.2)
     axes.set_yticks(places, [f"{row.words} ({row.own})" for row in rows])
-    axes.set_xlabel("change of the mean time to the right agent, % (dotted: the change asked for)")
+    axes.set_xlabel(f"change of the {target_words(study)}, % (dotted: the change asked for)")
     axes.margins(x=0.12)
     return figure

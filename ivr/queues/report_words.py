@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ivr.queues.experiment import MEASURES, TARGET, Interval, Measure
+from ivr.queues.experiment import TARGET, Interval, Measure
 from ivr.queues.experiment_study import Study, verdict
 
-__all__ = ["change_of", "measure_words", "percent", "summary", "value_of"]
+__all__ = ["change_of", "measure_words", "percent", "summary", "target_words", "value_of"]
 
 
 #: Relative changes above it are of a base near zero and say less than seconds.
@@ -63,15 +63,17 @@ def measure_words(study: Study, measure: Measure) -> str:
     return measure.words.format(answer_within_s=study.scenario.file.study.answer_within_s)
 
 
-def _measure(name: str) -> Measure:
-    return next(m for m in MEASURES if m.name == name)
+def target_words(study: Study) -> str:
+    """The measure of the change that is asked for, as it stands in a sentence."""
+    return "mean " + study.target.words.removesuffix(", mean")
 
 
 def summary(study: Study) -> Iterator[str]:
     """The answer in a few sentences, for somebody who reads nothing else."""
     comparison = study.comparison
     figure = comparison.figure(TARGET)
-    met, change = verdict(study)
+    change = figure.relative
+    met, of_target = verdict(study)
     target = study.scenario.file.study.target_change
     way = "sooner" if change.mean < 0 else "later"
     least, most = sorted((abs(change.low), abs(change.high)))
@@ -86,7 +88,11 @@ def summary(study: Study) -> Iterator[str]:
     )
     yield _beside(study)
     yield _right_queue(study)
-    yield f"The change asked for, {percent(target, signed=True)}, is {_MET[met]}.{_reached(study)}"
+    more = "" if met == "reached" else _reached(study)
+    yield (
+        f"The {target_words(study)} changes by {percent(of_target.mean, signed=True)}; the change "
+        f"asked for, {percent(target, signed=True)}, is {_MET[met]}.{more}"
+    )
     if study.staff is not None:
         yield _staff(study)
 
@@ -123,14 +129,10 @@ def _beside(study: Study) -> str:
 def _right_queue(study: Study) -> str:
     before, after = study.right_queue
     shown = [
-        "has one queue for all" if share is None else f"sends {percent(share)} to the right queue"
+        "all join one queue" if share is None else f"{percent(share)} are sent to the right queue"
         for share in (before, after)
     ]
-    file = study.scenario.file
-    return (
-        f"{file.before.name or 'Before'} {shown[0]}, {file.after.name or 'after'} {shown[1]}"
-        f"{_recordings(study)}."
-    )
+    return f"Before, {shown[0]}; after, {shown[1]}{_recordings(study)}."
 
 
 def _recordings(study: Study) -> str:

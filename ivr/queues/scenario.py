@@ -323,7 +323,9 @@ class Study(_Model):
     weekday: Day = "tue"  # of the first day
     answer_within_s: Seconds = 15.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    #: the change of the mean time to an agent that is asked for
+    #: the change that is asked for, and of what: all the time until the right agent answers, or
+    #: the wait in queues alone
+    target_measure: Literal["mean_to_agent_s", "mean_wait_s"] = "mean_to_agent_s"
     target_change: Annotated[float, Field(ge=-1, le=1)] = -0.43
 
 
