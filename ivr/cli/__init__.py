@@ -18,8 +18,9 @@ __all__ = ["COMMANDS", "cli", "main"]
 
 #: command name -> one line of help, in the order of ``ivr --help``.
 COMMANDS = {
-    "serve": "Run the server (Vosk WebSocket protocol).",
+    "serve": "Run the server.",
     "replay": "Stream audio files into the server and show what it decides.",
+    "call": "Ring the server as a gateway does.",
     "load": "Keep many calls going and report how late the server answers.",
     "transcribe": "Transcribe audio files.",
     "match": "Match text to a queue.",

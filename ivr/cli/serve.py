@@ -68,7 +68,7 @@ def command(
     log_level: str,
     log_format: LogFormat,
 ) -> None:
-    """Run the server: the Vosk WebSocket protocol, with queues and decisions.
+    """Run the server: calls of every gateway (docs/gateways/), with queues and decisions.
 
     The first line of standard output is `listening on ws://HOST:PORT`; the log goes to standard
     error. SIGTERM or Ctrl-C lets calls under way finish; a second one ends them at once.
@@ -103,6 +103,8 @@ async def _run(
         click.echo(f"listening on {server.url}")
         if server.http_url:
             click.echo(f"  http: {server.http_url}")
+        if server.audiosocket_url:
+            click.echo(f"  audiosocket: {server.audiosocket_url}")
         for language, entry in settings.languages.items():
             click.echo(f"  {language}: {entry.engine} {entry.model}")
         click.echo(f"  queues: {settings.queues}")

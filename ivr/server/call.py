@@ -22,7 +22,7 @@ from ivr.asr.pool import Lane
 from ivr.call.decision import Decision, Decisions
 from ivr.call.events import BargedIn, Prompt
 from ivr.call.transitions import State
-from ivr.call.turn import Turn
+from ivr.call.turn import Final, Turn
 from ivr.errors import ServerError
 from ivr.gateways.gateway import (
     Audio,
@@ -349,6 +349,8 @@ class Call:
             await self._send(Partial(turn.partial))
         if turn.final is not None:
             await self._send(turn.final)
+            if turn.final.text:
+                self._desk.registry.understood(self._id, _understood(turn.final))
         await self._say(turn, cuts=_cuts(turn, inbound))
         await self._decide(turn)
 
@@ -399,6 +401,11 @@ class Call:
 def _cuts(turn: Turn, inbound: Inbound) -> bool:
     """Whether a prompt that is being played gives way: to a key, and to an answer to words."""
     return isinstance(inbound, Digit) or (turn.final is not None and bool(turn.final.text))
+
+
+def _understood(final: Final) -> dict[str, Any]:
+    keys = ("language", "decision", "queue", "confidence", "emergency")
+    return {key: final.added.get(key) for key in keys}
 
 
 async def refuse(transport: Transport, gateway: Gateway, reason: str) -> None:

@@ -8,6 +8,7 @@ A call that comes with the id of an earlier one takes its place.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -27,6 +28,8 @@ class CallRecord:
     caller: str | None = None
     ended: datetime | None = None  # None: in progress
     state: str = "new"  # ivr.call.transitions.State
+    #: of the last utterance: language, decision, queue, confidence, emergency (docs/design.md)
+    understood: Mapping[str, Any] | None = None
     decision: Decision | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -38,6 +41,7 @@ class CallRecord:
             "began": self.began.isoformat(timespec="milliseconds"),
             "ended": self.ended.isoformat(timespec="milliseconds") if self.ended else None,
             "state": self.state,
+            "understood": dict(self.understood) if self.understood else None,
             "decision": self.decision.as_json() if self.decision else None,
         }
 
@@ -84,6 +88,12 @@ class Registry:
         record = self._live.get(call_id)
         if record is not None:
             self._live[call_id] = replace(record, state=state, decision=decision)
+
+    def understood(self, call_id: str, understood: Mapping[str, Any]) -> None:
+        """What came of a call's last utterance; unknown calls are passed over."""
+        record = self._live.get(call_id)
+        if record is not None:
+            self._live[call_id] = replace(record, understood=understood)
 
     def end(self, call_id: str, *, at: datetime) -> None:
         """A call is over; unknown calls are passed over."""

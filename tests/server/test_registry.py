@@ -26,6 +26,7 @@ def test_a_call_from_beginning_to_end() -> None:
     assert registry.decision("a") is None
     registry.update("a", state="routing", decision=decision())
     assert [call.state for call in registry.calls()] == ["routing"]
+    registry.understood("a", {"decision": "route", "queue": "general"})
     registry.end("a", at=NOON + timedelta(seconds=9))
     assert registry.calls() == ()
     assert registry.decision("a") == decision()
@@ -37,6 +38,7 @@ def test_a_call_from_beginning_to_end() -> None:
         "began": "2026-11-24T12:00:00.000+00:00",
         "ended": "2026-11-24T12:00:09.000+00:00",
         "state": "routing",
+        "understood": {"decision": "route", "queue": "general"},
         "decision": decision().as_json(),
     }
 
@@ -52,6 +54,7 @@ def test_a_withdrawn_decision_is_none() -> None:
 def test_unknown_calls_are_passed_over() -> None:
     registry = Registry()
     registry.update("x", state="routing", decision=decision())
+    registry.understood("x", {})
     registry.end("x", at=NOON)
     assert registry.call("x") is None
     assert registry.over() == ()
