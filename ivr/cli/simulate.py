@@ -16,10 +16,14 @@ from ivr.errors import ConfigError, IvrError
 from ivr.queues.experiment import ALL, MEASURES, Runner
 from ivr.queues.experiment_decomposition import FACTOR_WORDS
 from ivr.queues.experiment_study import Study, planned_runs, run_study
+from ivr.queues.records import read_records
+from ivr.queues.records_fit import Fit, fit_records, fitted_scenario
 from ivr.queues.report_words import (
     change_of,
+    fit_rows,
     measure_words,
     percent,
+    replay_rows,
     summary,
     target_words,
     value_of,
@@ -45,6 +49,9 @@ _PIPE_WIDTH = 120
 
 @click.command("simulate")
 @click.argument("scenario", type=click.Path(path_type=Path))
+@click.option(
+    "--calls", type=click.Path(path_type=Path), help="Call records (CSV) to fit and replay."
+)
 @click.option("--replications", type=click.IntRange(2), help="Instead of the scenario's.")
 @click.option("--seed", type=click.IntRange(0), help="Instead of the scenario's.")
 @click.option("--days", type=click.IntRange(1, 366), help="Instead of the scenario's.")
@@ -55,6 +62,7 @@ _PIPE_WIDTH = 120
 @click.option("--cluster", help="Address of a Dask scheduler, to compute there.")
 def command(
     scenario: Path,
+    calls: Path | None,
     replications: int | None,
     seed: int | None,
     days: int | None,
@@ -72,11 +80,16 @@ def command(
     \b
         ivr simulate city
         ivr simulate config/scenarios/small.yaml --html report.html
+        ivr simulate mine.yaml --calls calls-of-november.csv
     """
     found = _changed(load_scenario(_file(scenario)), replications, seed, days)
     write = _page(html) if html is not None else None
     engine: Engine = DaskCluster(cluster) if cluster else LocalThreads(workers)
-    study = _run(found, engine, quick=quick)
+    fit = None
+    if calls is not None:
+        fit = _fit(found, calls)
+        found = fitted_scenario(found, fit)
+    study = _run(found, engine, quick=quick, fit=fit)
     if as_json:
         click.echo(json.dumps(study.as_json(), ensure_ascii=False))
     else:
@@ -104,10 +117,22 @@ def _changed(
     return scenario.with_study(**{name: v for name, v in given.items() if v is not None})
 
 
-def _run(scenario: Scenario, engine: Engine, *, quick: bool) -> Study:
-    total = planned_runs(scenario, scenario.file.study.replications, quick=quick)
+def _fit(scenario: Scenario, calls: Path) -> Fit:
+    columns = scenario.file.call_records
+    if columns is None:
+        raise ConfigError(
+            f"{scenario.path}: does not say which columns of {calls} hold what; add for example\n"
+            "call_records: { arrived: call_start, answered: answer_time, ended: call_end, "
+            "queue: skill }"
+        )
+    return fit_records(read_records(calls, columns, scenario.catalogue))
+
+
+def _run(scenario: Scenario, engine: Engine, *, quick: bool, fit: Fit | None) -> Study:
+    count, records = scenario.file.study.replications, fit is not None
+    total = planned_runs(scenario, count, quick=quick, records=records)
     with progress("simulating", total) as advance:
-        study = run_study(scenario, runner=Runner(engine, advance), quick=quick)
+        study = run_study(scenario, runner=Runner(engine, advance), quick=quick, fit=fit)
     if study.interrupted:
         click.echo(
             f"ivr: interrupted; {study.comparison.replications} of "
@@ -139,6 +164,10 @@ def _page(path: Path) -> Callable[[Study], None]:
 
 
 def _show(study: Study, console: Console) -> None:
+    if study.fit:
+        console.print(_fitted(study.fit))
+    if study.replay:
+        console.print(_replayed(study))
     console.print(_all_callers(study))
     console.print(_by_queue(study))
     if study.decomposition:
@@ -149,6 +178,22 @@ def _show(study: Study, console: Console) -> None:
         console.print(_assumptions(study))
     for sentence in summary(study):
         console.print(sentence, highlight=False, markup=False)
+
+
+def _fitted(fit: Fit) -> Table:
+    table = Table("", "recorded", "simulated", title=f"Fitted to {fit.records.name}")
+    for row in fit_rows(fit):
+        table.add_row(*row)
+    return table
+
+
+def _replayed(study: Study) -> Table:
+    table = Table("the recorded calls", title="Are the records and the arm before alike?")
+    for column in ("recorded", "replayed: before", "replayed: after", "fitted: before"):
+        table.add_column(column, justify="right")
+    for row in replay_rows(study):
+        table.add_row(*row)
+    return table
 
 
 def _all_callers(study: Study) -> Table:

@@ -18,6 +18,8 @@ from ivr.queues.experiment_decomposition import Decomposition, decompose, decomp
 from ivr.queues.experiment_map import ACCURACIES, CONTAINMENTS, ReachMap, reach_map
 from ivr.queues.experiment_sensitivity import Sensitivity, assumptions, sensitivity
 from ivr.queues.experiment_staff import STEPS, StaffSaved, staff_saved
+from ivr.queues.records_fit import Fit
+from ivr.queues.records_replay import Replay, replay_records
 from ivr.queues.scenario import Scenario
 from ivr.queues.scenario_model import AFTER, BEFORE, accuracy, scenario_model
 
@@ -35,6 +37,9 @@ class Study:
     staff: StaffSaved | None = None
     sensitivities: Sequence[Sensitivity] = field(default_factory=list)
     interrupted: bool = False
+    #: where call records were given: what was fitted, and the recorded calls themselves
+    fit: Fit | None = None
+    replay: Replay | None = None
 
     @property
     def target(self) -> Measure:
@@ -85,8 +90,47 @@ class Study:
             found["staff"] = asdict(self.staff) | {"share": self.staff.share}
         if self.sensitivities:
             found["sensitivity"] = [asdict(s) | {"swing": s.swing} for s in self.sensitivities]
+        if self.fit:
+            found["records"] = _records(self.fit, self.replay)
         cleaned: dict[str, Any] = _plain(found)
         return cleaned
+
+
+def _records(fit: Fit, replay: Replay | None) -> dict[str, Any]:
+    arrivals, patience = fit.arrivals, fit.patience
+    found: dict[str, Any] = {
+        "file": fit.records.name,
+        "calls": len(fit.records),
+        "days": fit.records.days,
+        "arrivals": {
+            "per_half_hour": arrivals.per_half_hour.tolist(),
+            "shares": arrivals.shares,
+            "week": arrivals.week,
+            "busyness_cv": arrivals.busyness_cv,
+            "dispersion": arrivals.dispersion,
+        },
+        "service": {
+            id_: {"calls": s.calls, "mean_s": s.mean_s, "sd_s": s.sd_s, "log_mean": s.log_mean,
+                  "log_sd": s.log_sd, "distance": s.distance, "p_value": s.p_value,
+                  "taken": s.taken}
+            for id_, s in fit.service.items()
+        },
+        "patience": {
+            "abandoned": patience.abandoned,
+            "censored": patience.censored,
+            "median_s": patience.median_s,
+            "mean_s": patience.mean_s,
+            "distance": patience.distance,
+            "taken": patience.taken,
+        },
+    }  # fmt: skip
+    if replay:
+        measures = (MEASURES[0].name, *replay.recorded)
+        found["replay"] = {
+            "recorded": replay.recorded,
+            "figures": {name: asdict(replay.comparison.figure(name)) for name in measures},
+        }
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -104,9 +148,12 @@ def fewer(replications: int) -> int:
     return max(2, min(30, replications // 3))
 
 
-def planned_runs(scenario: Scenario, replications: int, *, quick: bool = False) -> int:
+def planned_runs(
+    scenario: Scenario, replications: int, *, quick: bool = False, records: bool = False
+) -> int:
     """How many runs a study takes, for a progress bar."""
     runs, some = 2 * replications, fewer(replications)
+    runs += 2 * some if records else 0
     if quick:
         return runs
     runs += decomposition_runs() * replications
@@ -121,8 +168,12 @@ def run_study(
     runner: Runner | None = None,
     replications: int | None = None,
     quick: bool = False,
+    fit: Fit | None = None,
 ) -> Study:
     """Work out a scenario; ``quick``: the comparison alone.
+
+    Args:
+        fit: of the call records that the scenario was fitted to, which are then replayed too.
 
     Raises:
         KeyboardInterrupt: interrupted before two replications were done.
@@ -130,9 +181,11 @@ def run_study(
     """
     runner, study = runner or Runner(), scenario.file.study
     count = replications or study.replications
-    found = Study(scenario, Comparison((ALL, *scenario.needs), study.confidence))
+    found = Study(scenario, Comparison((ALL, *scenario.needs), study.confidence), fit=fit)
     try:
         compare(scenario, runner=runner, replications=count, into=found.comparison)
+        if fit is not None:
+            found.replay = replay_records(scenario, fit, runner=runner, replications=fewer(count))
         if not quick:
             _explore(found, runner, count)
     except KeyboardInterrupt:

@@ -20,8 +20,10 @@ from ivr.queues.experiment_study import Study, verdict
 from ivr.queues.report_pictures import pictures, queue_name
 from ivr.queues.report_words import (
     change_of,
+    fit_rows,
     measure_words,
     percent,
+    replay_rows,
     summary,
     target_words,
     value_of,
@@ -81,6 +83,9 @@ def _context(study: Study, today: date, notes: tuple[str, ...]) -> dict[str, Any
         "version": __version__,
         "path": study.scenario.path.name,
         "reach": study.reach is not None,
+        "fitted": list(fit_rows(study.fit)) if study.fit else [],
+        "replayed": list(replay_rows(study)) if study.replay else [],
+        "records": study.fit.records.name if study.fit else "",
     }
 
 

@@ -14,11 +14,13 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
 from ivr.language import Language
 from ivr.queues.experiment import TARGET
 from ivr.queues.experiment_decomposition import FACTOR_WORDS
 from ivr.queues.experiment_study import Study
+from ivr.queues.records_fit import fit_service
 from ivr.queues.report_words import percent, target_words
 from ivr.queues.scenario import HALF_HOUR_S, HALF_HOURS
 
@@ -46,6 +48,7 @@ def pictures(study: Study) -> dict[str, str]:
         "day": lambda: _day(study),
         "why": (lambda: _why(study)) if study.decomposition else None,
         "map": (lambda: _map(study)) if study.reach else None,
+        "fit": (lambda: _fit(study)) if study.fit else None,
         "assumptions": (lambda: _assumptions(study)) if study.sensitivities else None,
     }
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
@@ -193,4 +196,34 @@ def _assumptions(study: Study) -> Figure:
     axes.set_yticks(places, [f"{row.words} ({row.own})" for row in rows])
     axes.set_xlabel(f"change of the {target_words(study)}, % (dotted: the change asked for)")
     axes.margins(x=0.12)
+    return figure
+
+
+def _fit(study: Study) -> Figure:
+    """What was recorded against the laws: talk with an agent, and patience."""
+    fit = study.fit
+    assert fit is not None
+    figure = Figure(figsize=(8.2, 2.8))
+    talk, patience = figure.subplots(1, 2)
+    records = fit.records
+    seconds = np.sort(records.service_s[~records.abandoned])
+    share = np.arange(1, len(seconds) + 1) / len(seconds)
+    every = slice(None, None, max(1, len(seconds) // 800))
+    talk.step(seconds[every], share[every], color=_BEFORE, where="post", label="recorded")
+    law = fit_service(seconds)
+    at_s = np.geomspace(max(1.0, seconds[0]), seconds[-1], 300)
+    fitted = norm.cdf((np.log(at_s) - law.log_mean) / law.log_sd) if law.log_sd else at_s * 0
+    talk.plot(at_s, fitted, color=_AFTER, label="lognormal")
+    talk.set_xscale("log")
+    talk.set(xlabel="talk with an agent, s (all queues)", ylabel="share that is shorter")
+    km = fit.patience
+    every = slice(None, None, max(1, len(km.at_s) // 800))
+    patience.step(km.at_s[every], km.survival[every], color=_BEFORE, where="post",
+                  label="Kaplan-Meier")  # fmt: skip
+    at_s = np.linspace(0, km.at_s[-1], 200)
+    patience.plot(at_s, np.exp(-at_s / km.mean_s), color=_AFTER, label="exponential")
+    patience.set(xlabel="seconds in queue", ylabel="share still patient", ylim=(0, 1.02))
+    for axes in (talk, patience):
+        axes.legend(frameon=False)
+    figure.tight_layout()
     return figure

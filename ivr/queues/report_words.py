@@ -5,10 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ivr.queues.experiment import TARGET, Interval, Measure
+from ivr.queues.experiment import MEASURES, TARGET, Interval, Measure
 from ivr.queues.experiment_study import Study, verdict
+from ivr.queues.records_fit import Fit
 
-__all__ = ["change_of", "measure_words", "percent", "summary", "target_words", "value_of"]
+__all__ = [
+    "change_of",
+    "fit_rows",
+    "measure_words",
+    "percent",
+    "replay_rows",
+    "summary",
+    "target_words",
+    "value_of",
+]
 
 
 #: Relative changes above it are of a base near zero and say less than seconds.
@@ -177,3 +187,50 @@ def _staff(study: Study) -> str:
         f"The service of before would take {staff.hours_before - staff.hours_needed:.0f} agent "
         f"hours less {per} ({percent(staff.share, digits=1)} of {staff.hours_before:.0f})."
     )
+
+
+# --- call records ---------------------------------------------------------------------------
+
+
+def fit_rows(fit: Fit) -> Iterator[tuple[str, str, str]]:
+    """What was fitted, how well, and what is simulated of it."""
+    arrivals, patience = fit.arrivals, fit.patience
+    yield (
+        "calls",
+        f"{len(fit.records):,} in {arrivals.days} days, {arrivals.per_half_hour.sum():,.0f} a day",
+        f"by half hour; days differ by {percent(arrivals.busyness_cv)} beyond chance; half hours "
+        f"{arrivals.dispersion:.2f} times as much as chance",
+    )
+    for id_, service in fit.service.items():
+        yield (
+            f"talk, {id_}",
+            f"{service.calls:,} calls: mean {service.mean_s:.0f} s, SD {service.sd_s:.0f} s, "
+            f"of logarithms {service.log_mean:.2f} and {service.log_sd:.2f}",
+            f"{service.taken}; distance of the lognormal {service.distance:.3f} "
+            f"(p {service.p_value:.2f})",
+        )
+    median = f"{patience.median_s:.0f} s" if math.isfinite(patience.median_s) else "not reached"
+    yield (
+        "patience",
+        f"{patience.abandoned:,} gave up, {patience.censored:,} censored: Kaplan-Meier median "
+        f"{median}, exponential mean {patience.mean_s:.0f} s",
+        f"{patience.taken}; distance of the exponential {patience.distance:.3f}",
+    )
+
+
+def replay_rows(study: Study) -> Iterator[tuple[str, str, str, str, str]]:
+    """The records, the same calls in both arms, and the fitted arm before."""
+    replay = study.replay
+    assert replay is not None
+    for measure in MEASURES:
+        if measure.name not in (TARGET, *replay.recorded):
+            continue
+        figure = replay.comparison.figure(measure.name)
+        recorded = replay.recorded.get(measure.name, math.nan)
+        yield (
+            measure_words(study, measure),
+            value_of(measure, recorded),
+            value_of(measure, figure.before.mean),
+            value_of(measure, figure.after.mean),
+            value_of(measure, study.comparison.figure(measure.name).before.mean),
+        )

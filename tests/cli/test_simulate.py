@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -77,3 +79,45 @@ def test_a_page_in_no_folder_is_refused_before_the_simulation(
     pytest.importorskip("matplotlib", reason="pages need the extra kapok-ivr[report]")
     result = run(scenario, "--html", tmp_path / "nowhere" / "report.html")
     assert "there is no folder" in str(result.exception)
+
+
+# --- call records ---------------------------------------------------------------------------
+
+
+def write_calls(path: Path, calls: int = 400) -> None:
+    rng = np.random.default_rng(1)
+    rows = ["came,answered,ended,skill"]
+    for n in range(calls):
+        came = datetime(2026, 11, 3 + n // 200, 9) + timedelta(seconds=float(rng.uniform(0, 7200)))
+        offered_s, patience_s = rng.exponential(60), rng.exponential(300)
+        until = came + timedelta(seconds=float(min(offered_s, patience_s)))
+        served = offered_s <= patience_s
+        ended = until + timedelta(seconds=float(rng.lognormal(4.6, 1.2)) if served else 0)
+        skill = "general" if n % 2 else "SB"
+        rows.append(f"{came},{until if served else ''},{ended},{skill}")
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def test_own_call_records_are_fitted_shown_and_replayed(scenario: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pages need the extra kapok-ivr[report]")
+    calls, page = tmp_path / "cdr.csv", tmp_path / "page.html"
+    write_calls(calls)
+    columns = "{ arrived: came, answered: answered, ended: ended, queue: skill, "
+    columns += "queues: { SB: social_security } }"
+    text = scenario.read_text(encoding="utf-8")
+    scenario.write_text(f"{text}call_records: {columns}\n", encoding="utf-8")
+    result = run(scenario, "--calls", calls, "--quick", "--replications", 6, "--html", page)
+    assert result.exit_code == 0, result.output
+    for words in ("Kaplan-Meier median", "lognormal", "replayed: before", "400 in 2 days"):
+        assert words in result.output
+    assert "Your own records" in page.read_text(encoding="utf-8")
+    result = run(scenario, "--calls", calls, "--quick", "--replications", 6, "--json")
+    found = json.loads(result.stdout)["records"]
+    assert found["calls"] == 400
+    assert found["replay"]["recorded"]["abandonment"] == found["patience"]["abandoned"] / 400
+
+
+def test_records_without_columns_named(scenario: Path, tmp_path: Path) -> None:
+    write_calls(tmp_path / "cdr.csv")
+    result = run(scenario, "--calls", tmp_path / "cdr.csv")
+    assert "call_records: { arrived: call_start" in str(result.exception)
