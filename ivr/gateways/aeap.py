@@ -47,6 +47,8 @@ __all__ = ["SETTINGS", "VERSION", "AeapGateway", "grammar"]
 
 #: ``SPEECH_AEAP_VERSION``.
 VERSION = "0.1.0"
+#: A second of silence, of Asterisk's own sounds.
+_SILENCE = "silence/1"
 #: What ``${SPEECH_ENGINE(…)}`` can ask for, and what it answers before anything was said.
 SETTINGS: Mapping[str, str] = {
     "action": "",  # queue, person, emergency, hang_up; empty: go on listening
@@ -59,7 +61,7 @@ SETTINGS: Mapping[str, str] = {
     "state": "new",
     "prompt": "greeting",  # id of what to play next; empty: nothing
     "prompt_text": "",
-    "sounds": "",  # its files, as Playback() and SpeechBackground() take them
+    "sounds": _SILENCE,  # its files, as Playback() and SpeechBackground() take them
     "call_id": "",
 }
 _GREETING = tuple(f"{language}/greeting" for language in Language)
@@ -284,8 +286,9 @@ class AeapGateway(Gateway):
         }
 
     def _sounds(self, files: Sequence[str]) -> str:
+        """Never empty: without a file SpeechBackground() knows no time-out."""
         folder = self._parameters.get("sounds", "kapok").rstrip("/")
-        return "&".join(f"{folder}/{name}" for name in files)
+        return "&".join(f"{folder}/{name}" for name in files) or _SILENCE
 
     def _results_of(self, final: Final, means: str) -> list[dict[str, Any]]:
         best = _result(final.text, _percent(final.added.get("confidence")), means, 0)

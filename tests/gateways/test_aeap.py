@@ -223,6 +223,12 @@ def test_an_utterance_without_words_changes_nothing_unless_something_is_to_be_sa
     assert setting(gateway, "prompt") == "no_input"
 
 
+def test_where_nothing_is_to_be_played_silence_is() -> None:
+    gateway = started()
+    gateway.send(final(state="routing", prompt=None))
+    assert (setting(gateway, "prompt"), setting(gateway, "sounds")) == ("", "silence/1")
+
+
 def test_a_key_is_answered_once_it_is_known_what_it_did() -> None:
     gateway = started()
     key = json.dumps({"request": "set", "id": "k1", "params": {"dtmf": "0"}})
