@@ -39,7 +39,9 @@ from ivr.yamlsource import Fault, YamlSource, read_yaml, refuse, validate
 __all__ = [
     "SETTINGS_FILE",
     "AccessSettings",
+    "CallLogSettings",
     "DialogueSettings",
+    "ElderSettings",
     "GatewaysSettings",
     "GenesysSettings",
     "LanguageSettings",
@@ -268,11 +270,28 @@ class RecognitionSettings(_Model):
     workers: Count = Field(default=0, ge=0, le=1_024, examples=["workers: 0"])
     alternatives: Count = Field(default=10, ge=1, le=100, examples=["alternatives: 10"])
     max_utterance_s: Seconds = Field(default=20.0, examples=["max_utterance_s: 20"])
+    #: Whether only speech is decoded, and silence after it ends the utterance.
+    voice_gate: bool = Field(default=True, strict=True, examples=["voice_gate: true"])
 
     @property
     def threads(self) -> int:
         """The number of threads meant: ``workers``, or the processor cores where that is 0."""
         return self.workers or _cores()
+
+
+class ElderSettings(_Model):
+    """The patience for callers who need more of it: slower prompts, and a person sooner."""
+
+    #: Their numbers, one a line; a caller may also ask for it.
+    callers: HomePath = Field(
+        default=Path("config/elders.txt"), examples=["callers: config/elders.txt"]
+    )
+    no_input_s: Seconds = Field(default=8.0, examples=["no_input_s: 8"])
+    #: Silence that ends what was said; others need about 0.8 s.
+    end_of_speech_s: Seconds = Field(default=1.4, le=5, examples=["end_of_speech_s: 1.4"])
+    max_no_input: Count = Field(default=1, ge=0, le=10, examples=["max_no_input: 1"])
+    max_no_match: Count = Field(default=1, ge=0, le=10, examples=["max_no_match: 1"])
+    max_confirmations: Count = Field(default=1, ge=0, le=10, examples=["max_confirmations: 1"])
 
 
 class DialogueSettings(_Model):
@@ -282,6 +301,22 @@ class DialogueSettings(_Model):
     max_no_input: Count = Field(default=2, ge=0, le=10, examples=["max_no_input: 2"])
     max_no_match: Count = Field(default=2, ge=0, le=10, examples=["max_no_match: 2"])
     max_confirmations: Count = Field(default=2, ge=0, le=10, examples=["max_confirmations: 2"])
+    #: What cuts a prompt: a voice, recognised words, or nothing.
+    barge_in: Literal["voice", "words", "off"] = Field(
+        default="voice", examples=["barge_in: voice"]
+    )
+    #: From this expected wait on the caller is told it and offered a call-back; null: never.
+    wait_told_s: Seconds | None = Field(default=180.0, examples=["wait_told_s: 180"])
+    elders: ElderSettings = ElderSettings()
+
+
+class CallLogSettings(_Model):
+    """What is kept of each call, personal data masked."""
+
+    #: A folder, one JSON lines file a call; null: nothing is kept.
+    folder: HomePath | None = Field(default=None, examples=["folder: var/calls"])
+    #: Whether the caller's voice is kept beside it, as WAV: nothing in it is masked.
+    recording: bool = Field(default=False, strict=True, examples=["recording: false"])
 
 
 class Settings(_Model):
@@ -296,6 +331,7 @@ class Settings(_Model):
     server: ServerSettings = ServerSettings()
     recognition: RecognitionSettings = RecognitionSettings()
     dialogue: DialogueSettings = DialogueSettings()
+    call_log: CallLogSettings = CallLogSettings()
     store: StoreSettings = Field(default=StoreSettings(), examples=["store:"])
     gateways: GatewaysSettings = Field(default=GatewaysSettings(), examples=["gateways:"])
     webhook: WebhookSettings | None = Field(default=None, examples=["webhook:"])

@@ -4,6 +4,10 @@ Every block of audio goes to the recogniser of each language. While the caller s
 result of the leading language is shown; at the end of an utterance the language is decided from
 both results and the call so far (:mod:`ivr.asr.language_decision`).
 
+With a voice gate (:mod:`ivr.asr.voice_gate`) only speech is decoded, from a little before it begins
+until the silence after it, and that silence ends the utterance; the decoders' own endpoints count
+too, where a noise keeps the gate open.
+
 There is no clock here: time is the audio taken. Not safe for several threads at once; a call runs
 its jobs one after the other (:class:`ivr.asr.pool.Lane`).
 """
@@ -15,6 +19,8 @@ from dataclasses import dataclass, replace
 
 from ivr.asr.engine import Recogniser, Recognition
 from ivr.asr.language_decision import LanguageDecider, LanguageDecision
+from ivr.asr.voice_gate import VoiceGate
+from ivr.audio.level import LevelControl
 from ivr.audio.resample import Resampler, check_rate
 from ivr.errors import AudioError, ConfigError
 from ivr.language import Language
@@ -43,6 +49,13 @@ class EndpointRules:
     restart_s: float = 10.0
     #: audio before a restart that is heard again, so that no word is cut in two, s
     overlap_s: float = 0.5
+    #: with a voice gate: the silence after words that ends the utterance, s;
+    #: :attr:`min_trailing_silence_s` raises it
+    end_silence_s: float = 0.5
+    #: with a voice gate: the silence after which it shuts where no words came, s
+    shut_s: float = 1.2
+    #: with a voice gate: audio from before the voice that is decoded too, s
+    lead_s: float = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +103,38 @@ class Utterance:
         return replace(self, language=language, language_confidence=confidence)
 
 
-class _Channel:
-    """One language: its recogniser, behind a resampler where the rates differ."""
+#: Audio goes to the decoders in blocks of so much where a gate finds the end of speech, seconds.
+_GATED_BLOCK_S = 0.2
+_GATE_RATE_HZ = 8_000
 
-    def __init__(self, recogniser: Recogniser, rate_hz: int) -> None:
+
+class _Channel:
+    """One language: its recogniser, behind a resampler where the rates differ.
+
+    Audio is gathered to ``block_s``: a decoder asked for less does as much work for nothing new.
+    """
+
+    def __init__(self, recogniser: Recogniser, rate_hz: int, *, block_s: float) -> None:
         self.recogniser = recogniser
         self.endpoint = False
         self._resampler = Resampler(rate_hz, recogniser.rate_hz)
+        self._block = 2 * round(block_s * recogniser.rate_hz)
+        self._gathered = b""
 
     def accept(self, pcm: bytes) -> None:
-        self.endpoint = self.recogniser.accept(self._resampler.resample(pcm))
+        self._gathered += self._resampler.resample(pcm)
+        if len(self._gathered) >= self._block:
+            self.endpoint = self.recogniser.accept(self._gathered)
+            self._gathered = b""
 
     def finish(self) -> Recognition:
-        self.recogniser.accept(self._resampler.flush())
+        self.recogniser.accept(self._gathered + self._resampler.flush())
+        self._gathered = b""
         self.endpoint = False
         return self.recogniser.finish()
 
     def reset(self) -> None:
+        self._gathered = b""
         self._resampler.reset()
         self.recogniser.reset()
         self.endpoint = False
@@ -121,6 +149,7 @@ class BilingualRecogniser:
         rate_hz: sample rate of the audio that will come, Hertz; resampled where a recogniser
             wants another.
         rules: when an utterance is over.
+        gate: decides what is decoded; None decodes everything.
 
     Raises:
         ConfigError: there is no recogniser, or one is filed under another language than its own.
@@ -134,14 +163,20 @@ class BilingualRecogniser:
         *,
         rate_hz: int = 8000,
         rules: EndpointRules | None = None,
+        gate: VoiceGate | None = None,
     ) -> None:
         _check(recognisers)
         self._rate_hz = check_rate(rate_hz)
         self._decider = decider
         self._rules = rules or EndpointRules()
         self._channels = {
-            language: _Channel(recogniser, rate_hz) for language, recogniser in recognisers.items()
+            language: _Channel(recogniser, rate_hz, block_s=_GATED_BLOCK_S if gate else 0.0)
+            for language, recogniser in recognisers.items()
         }
+        self._level = LevelControl(rate_hz)
+        self._gate = gate
+        self._to_gate = Resampler(rate_hz, _GATE_RATE_HZ) if gate else None
+        self._decoding = gate is None  # whether audio goes to the recognisers
         self._prior = 0.0  # log-odds of Cantonese, of the call so far
         self._kept: Language | None = None
         self._leading: Language | None = None
@@ -208,14 +243,14 @@ class BilingualRecogniser:
             )
         if pcm:
             self._now += len(pcm) // 2
-            self._feed(pcm)
+            self._hear(self._level.apply(pcm))
         partials = self._partials()
         language, confidence = self._lead(partials)
         if partials[language] != self._partial:
             self._partial, self._word_at = partials[language], self._now
         speech = any(partials.values())
-        if not speech and self._seconds(self._now - self._start) >= self._rules.restart_s:
-            self._restart()
+        if not speech and self._decoding:
+            self._let_go_of_wordless_audio()
         since_word_s = self._seconds(self._now - self._word_at)
         return Heard(
             partial=self._partial,
@@ -230,11 +265,42 @@ class BilingualRecogniser:
     def _seconds(self, samples: int) -> float:
         return samples / self._rate_hz
 
+    def _hear(self, pcm: bytes) -> None:
+        if self._gate is not None and self._to_gate is not None:
+            self._gate.hear(self._to_gate.resample(pcm))
+            if not self._decoding:
+                if not self._gate.open:
+                    self._remember(pcm, self._rules.lead_s)
+                    return
+                pcm = self._tail + pcm
+                self._tail = b""
+                self._start = self._now - len(pcm) // 2
+                self._decoding = True
+        self._feed(pcm)
+
     def _feed(self, pcm: bytes) -> None:
         for language in self._listening:
             self._channels[language].accept(pcm)
-        overlap = 2 * round(self._rules.overlap_s * self._rate_hz)
-        self._tail = (self._tail + pcm)[-overlap:] if overlap else b""
+        self._remember(pcm, self._rules.overlap_s)
+
+    def _remember(self, pcm: bytes, seconds: float) -> None:
+        kept = 2 * round(seconds * self._rate_hz)
+        self._tail = (self._tail + pcm)[-kept:] if kept else b""
+
+    def _let_go_of_wordless_audio(self) -> None:
+        """Waiting costs no memory, and with a gate no decoding either."""
+        if self._gate is not None and self._gate.silence_s >= self._rules.shut_s:
+            self._shut()
+            for language in self._listening:
+                self._channels[language].reset()
+        elif self._seconds(self._now - self._start) >= self._rules.restart_s:
+            self._restart()
+
+    def _shut(self) -> None:
+        """Decode nothing until there is a voice again."""
+        if self._gate is not None:
+            self._gate.shut()
+            self._decoding = False
 
     def _partials(self) -> dict[Language, str]:
         return {
@@ -252,6 +318,10 @@ class BilingualRecogniser:
 
     def _is_endpoint(self, leading: Language, since_word_s: float) -> bool:
         if self._seconds(self._now - self._start) >= self._rules.max_utterance_s:
+            return True
+        if self._gate is not None and self._gate.silence_s >= max(
+            self._rules.end_silence_s, self._rules.min_trailing_silence_s
+        ):
             return True
         if since_word_s < self._rules.min_trailing_silence_s:
             return False
@@ -312,6 +382,7 @@ class BilingualRecogniser:
     def _next_utterance(self, *, leading: Language | None) -> None:
         self._start = self._word_at = self._now
         self._partial, self._tail = "", b""
+        self._shut()
         self._leading = leading
         self._listening = self._to_listen()
 

@@ -19,7 +19,9 @@ from ivr.asr.language_decision import LanguageDecider
 from ivr.asr.models import check_vosk_directory, model_id
 from ivr.asr.second_pass import SenseVoice, TwoPassEngine
 from ivr.asr.sherpa_engine import SherpaEngine
+from ivr.asr.voice_gate import VoiceGate
 from ivr.asr.vosk_engine import VoskEngine
+from ivr.call.voice import VoiceModel
 from ivr.errors import ConfigError
 from ivr.language import Language
 from ivr.settings import LanguageSettings, Settings
@@ -31,6 +33,9 @@ _log = logging.getLogger(__name__)
 #: The weights of the language decision, beside the model directories.
 LANGUAGE_WEIGHTS = "language.json"
 
+#: Where a voice gate finds the end of speech, Vosk's network may run in large blocks: 0.6 s.
+GATED_FRAMES_PER_CHUNK = 60
+
 Loader = Callable[[Path, Language], Engine]
 
 
@@ -40,12 +45,18 @@ class EngineFactory:
     Args:
         loaders: more engines, name -> function of a model path and a language.
         hot_words: words that Kapok's own models are to know besides; others go on without.
+        frames_per_chunk: of Vosk's network, see :meth:`VoskEngine.load`.
     """
 
     def __init__(
-        self, loaders: Mapping[str, Loader] | None = None, *, hot_words: Sequence[str] = ()
+        self,
+        loaders: Mapping[str, Loader] | None = None,
+        *,
+        hot_words: Sequence[str] = (),
+        frames_per_chunk: int | None = None,
     ) -> None:
         self._hot_words = tuple(hot_words)
+        self._frames_per_chunk = frames_per_chunk
         self._vosk: dict[Path, VoskEngine] = {}
         self._sherpa: dict[Path, SherpaEngine] = {}
         self._loaders: dict[str, Loader] = {
@@ -76,28 +87,30 @@ class EngineFactory:
     def _load_vosk(self, path: Path, language: Language) -> Engine:
         if self._hot_words:
             if supports_hot_words(path):
-                return _with_hot_words(path, language, self._hot_words)
+                return self._with_hot_words(path, language)
             _log.warning("%s: hot words cannot be added to this model; it goes on without", path)
         key = path.resolve()
         if key not in self._vosk:
-            self._vosk[key] = VoskEngine.load(path, language)
+            self._vosk[key] = VoskEngine.load(
+                path, language, frames_per_chunk=self._frames_per_chunk
+            )
         return self._vosk[key].for_language(language)
+
+    def _with_hot_words(self, path: Path, language: Language) -> VoskEngine:
+        plain = check_vosk_directory(path)
+        with tempfile.TemporaryDirectory(prefix="kapok-") as folder:
+            laid_out = Path(folder, path.name)
+            refused = add_hot_words(path, self._hot_words, language, laid_out)
+            if refused:
+                _log.warning("%s: the model cannot spell %s", path, ", ".join(refused))
+            loaded = VoskEngine.load(laid_out, language, frames_per_chunk=self._frames_per_chunk)
+            return loaded.found_in(plain)
 
     def _load_sherpa(self, path: Path, language: Language) -> Engine:
         key = path.resolve()
         if key not in self._sherpa:
             self._sherpa[key] = SherpaEngine.load(path, language)
         return self._sherpa[key].for_language(language)
-
-
-def _with_hot_words(path: Path, language: Language, words: Sequence[str]) -> VoskEngine:
-    plain = check_vosk_directory(path)
-    with tempfile.TemporaryDirectory(prefix="kapok-") as folder:
-        laid_out = Path(folder, path.name)
-        refused = add_hot_words(path, words, language, laid_out)
-        if refused:
-            _log.warning("%s: the model cannot spell %s", path, ", ".join(refused))
-        return VoskEngine.load(laid_out, language).found_in(plain)
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,8 @@ class Speech:
     decider: LanguageDecider = field(default_factory=LanguageDecider)
     rules: EndpointRules = field(default_factory=EndpointRules)
     alternatives: int = 10
+    #: finds the speech in a call's audio; None: all audio is decoded
+    voice: VoiceModel | None = None
 
     @property
     def rate_hz(self) -> int:
@@ -121,7 +136,10 @@ class Speech:
             language: engine.recogniser(alternatives=count)
             for language, engine in self.engines.items()
         }
-        return BilingualRecogniser(recognisers, self.decider, rate_hz=rate_hz, rules=self.rules)
+        gate = VoiceGate(self.voice.stream()) if self.voice is not None else None
+        return BilingualRecogniser(
+            recognisers, self.decider, rate_hz=rate_hz, rules=self.rules, gate=gate
+        )
 
 
 def load_speech(
@@ -137,7 +155,10 @@ def load_speech(
         ConfigError: an engine is unknown.
         ModelError: a model is missing, incomplete or cannot be loaded.
     """
-    factory = factory or EngineFactory(hot_words=hot_words)
+    gated = settings.recognition.voice_gate
+    factory = factory or EngineFactory(
+        hot_words=hot_words, frames_per_chunk=GATED_FRAMES_PER_CHUNK if gated else None
+    )
     chosen = {language: settings.languages[language] for language in languages}
     engines = {language: _engine(factory, entry, language) for language, entry in chosen.items()}
     return Speech(
@@ -145,6 +166,7 @@ def load_speech(
         decider=_decider({language: entry.model for language, entry in chosen.items()}),
         rules=EndpointRules(max_utterance_s=settings.recognition.max_utterance_s),
         alternatives=settings.recognition.alternatives,
+        voice=VoiceModel.load() if gated else None,
     )
 
 

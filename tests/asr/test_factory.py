@@ -58,7 +58,9 @@ def test_a_model_directory_is_loaded_once(home: Path, monkeypatch: pytest.Monkey
     loads = []
     load = VoskEngine.load
     monkeypatch.setattr(
-        VoskEngine, "load", lambda path, lang: loads.append(path) or load(path, lang)
+        VoskEngine,
+        "load",
+        lambda path, lang, **given: loads.append(path) or load(path, lang, **given),
     )
     factory = EngineFactory()
     for _ in range(2):
