@@ -77,6 +77,7 @@ class CallResult:
     gateway: str
     heard: list[Heard] = field(default_factory=list)
     audio_s: float = 0.0  # of the caller, sent
+    began_s: float = 0.0  # clock at the first audio
     ended: str | None = None  # why the server closed; None where the caller hung up
     prompts: list[Piece] = field(default_factory=list)  # as they sounded
     caller: Piece = field(default_factory=lambda: Piece(0.0, b"", RECORD_HZ))
@@ -299,7 +300,7 @@ class _Ringing:
         try:
             await self._send(self._client.begin())
             await self._wait_ready()
-            self._began_s = self._clock()
+            self._began_s = self._result.began_s = self._clock()
             await self._speak(clip, list(keys), patience_s=patience_s)
             await self._hang_up(patience_s)
         finally:
