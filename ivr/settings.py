@@ -328,6 +328,10 @@ class Settings(_Model):
     )
     #: recordings and texts of the prompts; see ivr.call.prompt_audio
     prompts: HomePath = Field(default=Path("config/prompts"), examples=["prompts: config/prompts"])
+    #: whose agents and callers the expected waits are reckoned with; null: nobody is told a wait
+    scenario: HomePath | None = Field(
+        default=None, examples=["scenario: config/scenarios/city.yaml"]
+    )
     server: ServerSettings = ServerSettings()
     recognition: RecognitionSettings = RecognitionSettings()
     dialogue: DialogueSettings = DialogueSettings()

@@ -12,6 +12,8 @@ from pathlib import Path
 import click
 
 from ivr.cli.clock import at_option, moment
+from ivr.queues.live import ExpectedWaits, plans_of
+from ivr.queues.scenario import load_scenario
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
 from ivr.server.logs import LogFormat, configure
@@ -84,6 +86,7 @@ def command(
         host=host,
         http_port=http_port_for(settings, port, http_port),
         now=now,
+        waits=_waits(settings),
     )
     server = KapokServer(services, settings, host=host, port=port, now=now, operations=operations)
     try:
@@ -91,6 +94,13 @@ def command(
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
+
+
+def _waits(settings: Settings) -> ExpectedWaits | None:
+    """By the scenario of the settings; None where there is none."""
+    if settings.scenario is None:
+        return None
+    return ExpectedWaits(plans_of(load_scenario(settings.scenario)))
 
 
 async def _run(
