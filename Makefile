@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test style format types bench fixtures models eval check clean
+.PHONY: help demo test style format types bench fixtures models eval check fuzz sbom lock clean
 
 help:
 	@echo 'make demo      answer Mandarin and Cantonese calls and show the queue of each'
@@ -80,6 +80,16 @@ models: $(STAMPS)/training
 
 eval: $(STAMPS)/training
 	$(BIN)/python -m training.evaluate --data $(DATA)
+
+# A million inputs and more into every parser; minutes.
+fuzz: $(STAMPS)/test
+	$(BIN)/python -m fuzz
+
+sbom: $(STAMPS)/package $(STAMPS)/release
+	$(BIN)/python scripts/make_sbom.py sbom.json
+
+lock: $(STAMPS)/release
+	UV=$(BIN)/uv scripts/lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -32,6 +32,7 @@ COMMANDS = {
     "simulate": "Simulate how long callers wait, before and after.",
     "erlang": "Compute the exact waits of one pool of agents.",
     "models": "List the installed speech models.",
+    "status": "Ask a running server how it is.",
     "token": "Make, list and revoke tokens of gateways and operators.",
     "audit": "Show who changed the configuration, when, and what.",
 }

@@ -248,7 +248,7 @@ class TokenFile:
 
     def _read(self) -> Mapping[str, Token]:
         mode = self.path.stat().st_mode
-        if os.name == "posix" and mode & 0o077:
+        if os.name == "posix" and mode & 0o037:  # a group may read: that is how secrets are mounted
             raise ConfigError(
                 f"{self.path}: others may read this file (mode {mode & 0o777:03o}), and it decides "
                 f"who may connect; run: chmod 600 {self.path}"

@@ -1,0 +1,213 @@
+"""The files in deploy/, by the tools that will read them where these are installed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ivr.cli.serve import command as serve
+from ivr.server.metrics import Metrics
+from ivr.settings import load_settings
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = DEPLOY.parent
+
+
+def documents(name: str) -> list[Any]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text("utf-8")))
+
+
+def options(args: list[str]) -> None:
+    """Fails where ``ivr serve`` does not know the arguments."""
+    serve.make_context("serve", list(args))
+
+
+def exported() -> set[str]:
+    """Every name that a scrape can show."""
+    names = set()
+    for family in Metrics().registry.collect():
+        names.add(family.name)
+        names |= {family.name + suffix for suffix in ("_total", "_bucket", "_sum", "_count")}
+        names |= {sample.name for sample in family.samples}
+    return names
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Every PromQL expression of the dashboard and of the alerts."""
+    board = json.loads((DEPLOY / "grafana" / "kapok.json").read_text("utf-8"))
+    for panel in board["panels"]:
+        for target in panel.get("targets", ()):
+            yield panel["title"], target["expr"]
+    for mark in board["annotations"]["list"]:
+        yield mark["name"], mark["expr"]
+    (alerts,) = documents("alerts.yml")
+    for rule in alerts["groups"][0]["rules"]:
+        yield rule["alert"], rule["expr"]
+
+
+# --- Prometheus and Grafana -----------------------------------------------------------------
+
+
+def test_every_metric_that_is_shown_exists_and_none_is_forgotten() -> None:
+    names, used = exported(), set()
+    for title, expression in expressions():
+        found = set(re.findall(r"\b(?:kapok|process)_\w+", expression))
+        assert found, title
+        assert found <= names, (title, found - names)
+        used |= {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in found}
+    counted = {family.name for family in Metrics().registry.collect()}
+    ours = {name for name in counted if name.startswith("kapok_")}
+    seen_elsewhere = {"kapok_build", "kapok_calls_started", "kapok_calls_ended"}
+    assert ours - used - seen_elsewhere == set()
+
+
+def test_the_dashboard_is_laid_out_without_overlaps() -> None:
+    board = json.loads((DEPLOY / "grafana" / "kapok.json").read_text("utf-8"))
+    cells: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24
+        own = {(at["x"] + i, at["y"] + j) for i in range(at["w"]) for j in range(at["h"])}
+        assert not own & cells, panel["title"]
+        cells |= own
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def promtool(*args: str, cwd: Path) -> str:
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    done = subprocess.run([program, *args], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_takes_its_configuration_and_every_expression(tmp_path: Path) -> None:
+    for name in ("prometheus.yml", "alerts.yml"):
+        shutil.copy(DEPLOY / name, tmp_path)
+    (tmp_path / "kapok.token").write_text("x")
+    assert "SUCCESS" in promtool("check", "config", "prometheus.yml", cwd=tmp_path)
+    rules = [
+        {"record": f"panel:{number}", "expr": expr.replace("$__rate_interval", "1m")}
+        for number, (_, expr) in enumerate(expressions())
+    ]
+    wrapped = {"groups": [{"name": "panels", "rules": rules}]}
+    (tmp_path / "panels.yml").write_text(yaml.safe_dump(wrapped))
+    assert f"{len(rules)} rules found" in promtool("check", "rules", "panels.yml", cwd=tmp_path)
+
+
+def test_every_alert_names_a_part_of_the_runbook() -> None:
+    (alerts,) = documents("alerts.yml")
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    parts = {
+        re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", text, re.M)
+    }
+    for rule in alerts["groups"][0]["rules"]:
+        page, _, part = rule["annotations"]["runbook"].partition("#")
+        assert page == "docs/operations.md"
+        assert part in parts, rule["alert"]
+
+
+# --- containers -----------------------------------------------------------------------------
+
+
+def test_compose_mounts_what_exists_and_waits_as_long_as_calls_may_last() -> None:
+    (compose,) = documents("compose.yaml")
+    kapok = compose["services"]["kapok"]
+    assert (DEPLOY / kapok["build"]["context"] / kapok["build"]["dockerfile"]).is_file()
+    for service in compose["services"].values():
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            made = source.endswith(".token")  # by whoever starts it
+            if source.startswith("."):
+                assert made or (DEPLOY / source).exists(), source
+            else:
+                assert source in compose["volumes"]
+    drain_s = int(re.findall(r'"--drain", "(\d+)"', (DEPLOY / "Containerfile").read_text())[0])
+    assert int(kapok["stop_grace_period"].rstrip("s")) > drain_s
+    assert kapok["environment"]["KAPOK_STORE_URL"].startswith("redis://redis:")
+
+
+def test_the_containerfile_copies_what_exists_and_serves_as_a_user_without_rights() -> None:
+    text = (DEPLOY / "Containerfile").read_text("utf-8").replace("\\\n", " ")
+    steps = [line.split(None, 1) for line in text.splitlines() if line and line[0] not in "# "]
+    known = {"FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "VOLUME", "EXPOSE"}
+    known |= {"STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
+    assert {word for word, _ in steps} <= known
+    for word, rest in steps:
+        if word == "COPY" and "--from" not in rest:
+            *sources, _ = [part for part in shlex.split(rest) if not part.startswith("--")]
+            assert all((ROOT / source).exists() for source in sources), rest
+    assert dict(steps)["USER"].split(":")[0] not in ("0", "root")
+    entry, arguments = (json.loads(dict(steps)[word]) for word in ("ENTRYPOINT", "CMD"))
+    assert entry[:2] == ["ivr", "serve"]
+    options([*entry[2:], *arguments])
+    assert "--require-hashes" in text
+
+
+def test_kubernetes() -> None:
+    validate = pytest.importorskip(
+        "kubernetes_validate", reason="pip install 'kapok-ivr[deploy]' checks the manifest"
+    )
+    parts = documents("kubernetes.yaml")
+    for part in parts:
+        validate.validate(part, validate.latest_version(), strict=True)
+
+
+def test_the_pods_settings_are_valid_and_their_probes_and_times_fit(tmp_path: Path) -> None:
+    parts = {part["kind"]: part for part in documents("kubernetes.yaml")}
+    (tmp_path / "config").mkdir()
+    settings = tmp_path / "config" / "kapok.yaml"
+    settings.write_text(parts["ConfigMap"]["data"]["kapok.yaml"], encoding="utf-8")
+    loaded = load_settings(settings)
+    pod = parts["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {mount["mountPath"].removeprefix("/opt/kapok/") for mount in container["volumeMounts"]}
+    assert loaded.queues.relative_to(tmp_path).parent.as_posix() in mounts
+    assert loaded.server.access.tokens.relative_to(tmp_path).parent.as_posix() in mounts
+    assert {mount["name"] for mount in container["volumeMounts"]} == {
+        volume["name"] for volume in pod["volumes"]
+    }
+    options(container["args"])
+    drain_s, pause_s = (
+        int(container["args"][1]),
+        int(container["lifecycle"]["preStop"]["exec"]["command"][1]),
+    )
+    assert pod["terminationGracePeriodSeconds"] > drain_s + pause_s
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"calls": loaded.server.port, "http": loaded.server.http_port}
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+# --- systemd --------------------------------------------------------------------------------
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    text = (DEPLOY / "kapok.service").read_text("utf-8")
+    (line,) = re.findall(r"^ExecStart=(.+)$", text, re.M)
+    program, name, *args = shlex.split(line)
+    assert (Path(program).name, name) == ("ivr", "serve")
+    options(args)
+    drain_s = int(args[args.index("--drain") + 1])
+    assert int(re.findall(r"^TimeoutStopSec=(\d+)$", text, re.M)[0]) > drain_s
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed: apt-get install systemd")
+    unit = tmp_path / "kapok.service"
+    unit.write_text(text.replace(program, sys.executable))
+    done = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, check=False)
+    assert "kapok.service" not in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
