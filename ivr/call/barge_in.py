@@ -66,6 +66,8 @@ _SAME_DELAY = 24  # samples
 _LOUDER = 10 ** (6.0 / 10)  # so much more energy than the echo had is the caller
 _ECHOES_KEPT = 20
 _PRE_EMPHASIS = 0.95
+_TAIL_S = 0.3  # the echo goes on for so long after a prompt's end
+_UNREPORTED_S = 3.0  # a prompt whose end nobody reports is over so long after it should be
 
 
 class BargeIn:
@@ -80,6 +82,7 @@ class BargeIn:
         self._recent: deque[bool] = deque(maxlen=_OF_IN_VOICES)
         self._prompt = np.zeros(0, dtype=np.float32)
         self._played = 0  # samples of the prompt, by the line's clock
+        self._ends = 0  # where the prompt is over at last
         self._playing = False
         self._echoes: deque[tuple[int, float]] = deque(maxlen=_ECHOES_KEPT)  # delay, gain²
         self._voiced = 0  # chunks of the caller's voice since the prompt began
@@ -110,10 +113,15 @@ class BargeIn:
             self._recent.clear()
             self._voice.reset()
         self._prompt = np.concatenate([self._prompt, said])
+        self._ends = len(self._prompt) + round(_UNREPORTED_S * RATE_HZ)
 
     def stop(self) -> None:
         """Nothing plays any more."""
         self._playing, self._echo = False, False
+
+    def finish(self) -> None:
+        """The prompt has been played to its end; its echo may still be on its way."""
+        self._ends = min(self._ends, self._played + round(_TAIL_S * RATE_HZ))
 
     def hear(self, pcm: bytes) -> bool:
         """Take audio of the line, whole samples; True where the caller speaks over the prompt."""
@@ -128,6 +136,8 @@ class BargeIn:
     def _take(self, chunk: Samples) -> bool:
         self._line = np.concatenate([self._line[CHUNK_SAMPLES:], chunk])
         self._levels.append(_level_dbfs(chunk))
+        if self._playing and self._played >= self._ends:
+            self.stop()
         if not self._playing:  # the background is known when a prompt begins
             return False
         self._played += CHUNK_SAMPLES

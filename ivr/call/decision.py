@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from ivr.call.events import (
+    CallBackAccepted,
     EmergencyRouted,
     Ended,
     EndReason,
@@ -71,8 +72,21 @@ class Decision:
 class Decisions:
     """The decisions of one call, as its turns come."""
 
-    def __init__(self, *, call_id: str, gateway: str, person_queue: str | None = None) -> None:
-        """``person_queue`` is the queue of a caller who goes to a person."""
+    def __init__(
+        self,
+        *,
+        call_id: str,
+        gateway: str,
+        person_queue: str | None = None,
+        caller: str | None = None,
+    ) -> None:
+        """Nothing is decided yet.
+
+        Args:
+            person_queue: the queue of a caller who goes to a person.
+            caller: the caller's number, where it is known: a call-back goes there.
+        """
+        self._caller = caller
         self._call_id, self._gateway = call_id, gateway
         self._person_queue = person_queue
         self._language: str | None = None
@@ -133,6 +147,16 @@ class Decisions:
             case HandedOff():
                 return self._decision(
                     at, action=Action.PERSON, queue=self._person_queue, reason=event.reason.value
+                )
+            case CallBackAccepted():
+                return self._decision(
+                    at,
+                    action=Action.CALLBACK,
+                    queue=event.queue,
+                    number=self._caller,
+                    confirmed=True,
+                    needs=event.needs,
+                    expected_wait_s=event.wait_s,
                 )
             case Ended(EndReason.CLOSED):
                 return self._decision(at, action=Action.HANG_UP, reason=event.reason.value)

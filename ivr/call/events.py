@@ -15,6 +15,8 @@ from ivr.language import Language
 
 __all__ = [
     "BargedIn",
+    "CallBackAccepted",
+    "CallBackOffered",
     "CallStarted",
     "ConfirmationAsked",
     "DigitPressed",
@@ -27,11 +29,13 @@ __all__ = [
     "HandedOff",
     "HungUp",
     "Input",
+    "LanguageChosen",
     "Piece",
     "Prompt",
     "PromptPlayed",
     "RecogniserFailed",
     "Routed",
+    "SlowedDown",
     "SpeechStarted",
     "Tick",
     "Transferred",
@@ -48,6 +52,8 @@ class CallStarted:
 
     now_s: float
     local_time: datetime  # wall clock of the hotline at ``now_s``, for opening hours
+    elder: bool = False  # the caller's number is one of those that get more time
+    can_call_back: bool = False  # the caller's number is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +68,13 @@ class PromptPlayed:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The caller is speaking (the first partial result of an utterance, not mere noise)."""
+    """The caller is speaking: there are words, or a voice over a prompt (:mod:`ivr.call.barge_in`).
+
+    Given again while the caller goes on speaking.
+    """
 
     now_s: float
+    over_prompt: bool = False  # a voice, over a prompt that is being played: no words yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,7 @@ class EndReason(StrEnum):
     HANG_UP = "hang_up"
     TRANSFERRED = "transferred"
     CLOSED = "closed"
+    CALL_BACK = "call_back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +202,35 @@ class EmergencyOffered:
 
 
 @dataclass(frozen=True, slots=True)
+class CallBackOffered:
+    """The caller is told how long it takes, and offered to be called back."""
+
+    queue: str
+    wait_s: float  # expected
+
+
+@dataclass(frozen=True, slots=True)
+class CallBackAccepted:
+    """Call the caller back for ``queue``; the call ends."""
+
+    queue: str
+    wait_s: float  # that was expected
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageChosen:
+    """The caller asked for this language, by voice or key."""
+
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class SlowedDown:
+    """From now on the caller is served more slowly: prompts, pauses within a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Routed:
     """Put the caller through to ``queue``."""
 
@@ -227,6 +267,10 @@ Event = (
     | BargedIn
     | ConfirmationAsked
     | EmergencyOffered
+    | CallBackOffered
+    | CallBackAccepted
+    | LanguageChosen
+    | SlowedDown
     | Routed
     | EmergencyRouted
     | HandedOff

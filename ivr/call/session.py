@@ -17,13 +17,15 @@ every call comes to an end. An answer that is neither yes, no nor a sure request
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from ivr.call.answers import Answer, AnswerKind, read_answer
 from ivr.call.events import (
     BargedIn,
+    CallBackAccepted,
+    CallBackOffered,
     CallStarted,
     ConfirmationAsked,
     DigitPressed,
@@ -36,17 +38,20 @@ from ivr.call.events import (
     HandOffReason,
     HungUp,
     Input,
+    LanguageChosen,
     Prompt,
     PromptPlayed,
     RecogniserFailed,
     Routed,
+    SlowedDown,
     SpeechStarted,
     Tick,
     Transferred,
     UtteranceMatched,
 )
-from ivr.call.prompts import PromptTexts, spoken_s
+from ivr.call.prompts import PromptTexts, rounded_minutes, spoken_s
 from ivr.call.transitions import State, Trigger, next_state
+from ivr.call.wishes import Wish, read_wish
 from ivr.intent.types import Decision, Match
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue
@@ -64,6 +69,8 @@ class Matching(Protocol):
 
 
 _LAST_WORDS_S = 60.0
+#: A voice that no words follow within this time was none, s.
+_VOICE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,8 @@ class Limits:
     max_denied: int = 2  # questions answered by no
     utterance_s: float = 20.0  # longest utterance; no speech counts as going on after it
     call_s: float = 600.0  # longest dialogue; then a person
+    wait_told_s: float | None = None  # expected wait from which a call-back is offered
+    barge_in: bool = True  # whether speech cuts a prompt
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Limits:
@@ -89,6 +98,20 @@ class Limits:
             utterance_s=settings.recognition.max_utterance_s,
             # A person takes the call before the server would close it.
             call_s=max(longest_s - _LAST_WORDS_S, longest_s / 2),
+            wait_told_s=dialogue.wait_told_s,
+            barge_in=dialogue.barge_in != "off",
+        )
+
+    @classmethod
+    def for_elders(cls, settings: Settings) -> Limits:
+        """The limits for callers who need more time, and a person sooner."""
+        elders = settings.dialogue.elders
+        return replace(
+            cls.from_settings(settings),
+            no_input_s=elders.no_input_s,
+            max_no_match=elders.max_no_match,
+            max_no_input=elders.max_no_input,
+            max_denied=elders.max_confirmations,
         )
 
 
@@ -100,9 +123,12 @@ _WAITING = frozenset(
         State.NO_INPUT,
         State.CONFIRMING,
         State.OFFERING_EMERGENCY,
+        State.OFFERING_CALL_BACK,
     }
 )
-_ASKED = frozenset({State.CONFIRMING, State.OFFERING_EMERGENCY})
+_ASKED = frozenset({State.CONFIRMING, State.OFFERING_EMERGENCY, State.OFFERING_CALL_BACK})
+#: Keys that answer a question, and the one that changes the language.
+_YES_KEY, _NO_KEY, _LANGUAGE_KEY = "1", "2", "*"
 _LIMIT_REASONS = {
     Trigger.NO_MATCH_LIMIT: HandOffReason.NO_MATCH,
     Trigger.NO_INPUT_LIMIT: HandOffReason.NO_INPUT,
@@ -124,6 +150,8 @@ class CallSession:
         language: Language = Language.MANDARIN,
         texts: PromptTexts | None = None,
         duration_s: Callable[[Prompt], float] = lambda said: spoken_s(said.text),
+        elder_limits: Limits | None = None,
+        expected_wait_s: Callable[[str], float | None] = lambda queue: None,
     ) -> None:
         """Set up a call.
 
@@ -131,6 +159,8 @@ class CallSession:
             language: that of prompts until the caller has spoken.
             texts: what the prompts say.
             duration_s: how long a prompt plays, seconds, where the gateway does not report it.
+            elder_limits: instead of ``limits`` for a caller who needs more time.
+            expected_wait_s: the wait of a caller who joins a queue (id) now; None: not known.
         """
         self._matcher = matcher
         self._catalogue = catalogue
@@ -147,7 +177,16 @@ class CallSession:
         self._queue: str | None = None  # asked about in confirming, decided in routing
         self._number: str | None = None  # offered, or routed to
         self._confidence = 0.0
+        self._confirmed = False
+        self._closed_queue: str | None = None
         self._needs: tuple[str, ...] = ()  # queues also asked for, not yet decided on
+        self._elder_limits = elder_limits or self._limits
+        self._expected_wait_s = expected_wait_s
+        self._slow = False
+        self._chosen = False  # the caller asked for the language
+        self._can_call_back = False
+        self._wait_s = 0.0  # expected, as told with the offer of a call-back
+        self._wait_told = False
 
     @property
     def state(self) -> State:
@@ -156,8 +195,13 @@ class CallSession:
 
     @property
     def language(self) -> Language:
-        """The language of the prompts: that of the last utterance."""
+        """The language of the prompts: that asked for, or that of the last utterance."""
         return self._language
+
+    @property
+    def slow(self) -> bool:
+        """Whether the caller gets more time: slower prompts, and pauses within a sentence."""
+        return self._slow
 
     @property
     def no_matches(self) -> int:
@@ -173,6 +217,11 @@ class CallSession:
     def denials(self) -> int:
         """Questions, and announced transfers, that the caller answered by no."""
         return self._denials
+
+    def snapshot(self) -> tuple[object, ...]:
+        """All that an input may change but the clock; the state first. To be compared alone."""
+        fields = {name: value for name, value in vars(self).items() if name != "_now_s"}
+        return (fields.pop("_state"), *fields.values())
 
     def receive(self, given: Input) -> tuple[Event, ...]:
         """Take one input; the events it causes, in order.
@@ -190,7 +239,7 @@ class CallSession:
             case PromptPlayed():
                 return self._prompt_played()
             case SpeechStarted():
-                return self._speech()
+                return self._speech(given)
             case UtteranceMatched():
                 return self._utterance(given)
             case DigitPressed():
@@ -220,8 +269,17 @@ class CallSession:
         self._move(Trigger.CALL_STARTED)
         self._started_s = self._now_s = given.now_s
         self._local_time = given.local_time
+        self._can_call_back = given.can_call_back
+        slowed = self._slow_down() if given.elder else []
         languages = (self._language, self._language.other)
-        return [event for language in languages for event in self._say("greeting", language)]
+        greeting = [event for language in languages for event in self._say("greeting", language)]
+        return [*slowed, *greeting]
+
+    def _slow_down(self) -> list[Event]:
+        if self._slow:
+            return []
+        self._slow, self._limits = True, self._elder_limits
+        return [SlowedDown()]
 
     def _say(
         self,
@@ -230,10 +288,13 @@ class CallSession:
         *,
         queue: str | None = None,
         number: str | None = None,
+        minutes: int | None = None,
     ) -> list[Event]:
         language = language or self._language
         named = (queue, self._catalogue.queue(queue).name[language]) if queue else None
-        said = self._texts.prompt(id_, language, queue=named, number=number)
+        said = self._texts.prompt(
+            id_, language, queue=named, number=number, minutes=minutes, slow=self._slow
+        )
         self._prompt_ends_s = max(self._prompt_ends_s, self._now_s) + self._duration_s(said)
         self._quiet_since_s = self._prompt_ends_s
         return [said]
@@ -243,13 +304,15 @@ class CallSession:
         self._prompt_ends_s = self._quiet_since_s = self._now_s
         return []
 
-    def _speech(self) -> list[Event]:
+    def _speech(self, given: SpeechStarted) -> list[Event]:
         speaking = self._speech_until_s is not None
-        self._speech_until_s = self._now_s + self._limits.utterance_s
+        lasts_s = _VOICE_S if given.over_prompt else self._limits.utterance_s
+        self._speech_until_s = self._now_s + lasts_s
         self._move(Trigger.SPEECH)
-        barged = self._state in _WAITING and self._now_s < self._prompt_ends_s and not speaking
+        plays = given.over_prompt or (self._now_s < self._prompt_ends_s and not speaking)
+        barged = self._state in _WAITING and plays and self._limits.barge_in
         if barged:
-            self._prompt_ends_s = self._now_s
+            self._prompt_ends_s = self._quiet_since_s = self._now_s
         return [BargedIn()] if barged else []
 
     def _tick(self) -> list[Event]:
@@ -275,6 +338,8 @@ class CallSession:
         self._no_inputs += 1
         if self._state is State.OFFERING_EMERGENCY:
             return self._hand_off(Trigger.NO_INPUT, HandOffReason.EMERGENCY_UNCLEAR)
+        if self._state is State.OFFERING_CALL_BACK:
+            return self._wait_instead(Trigger.NO_INPUT)
         if self._no_inputs > self._limits.max_no_input:
             return self._limit(Trigger.NO_INPUT_LIMIT)
         self._move(Trigger.NO_INPUT)
@@ -288,6 +353,12 @@ class CallSession:
     def _digit(self, digit: str) -> list[Event]:
         if digit == self._catalogue.person.key:
             return self._hand_off(Trigger.PERSON, HandOffReason.ASKED)
+        if digit == _LANGUAGE_KEY and self._state in _WAITING:
+            self._quiet_since_s = self._prompt_ends_s = self._now_s
+            return self._grant(Wish(language=self._language.other))
+        if self._state in _ASKED and digit in (_YES_KEY, _NO_KEY):
+            self._quiet_since_s = self._prompt_ends_s = self._now_s
+            return self._accepted() if digit == _YES_KEY else self._no()
         self._move(Trigger.DIGIT)
         if self._state in _WAITING:  # the caller is there, if not talking
             self._quiet_since_s = max(self._quiet_since_s, self._now_s)
@@ -303,11 +374,41 @@ class CallSession:
         if not given.match.text.strip():
             # Noise, or an empty recognition, is neither a no-match nor an answer.
             return []
-        self._language = given.language
+        if not self._chosen:
+            self._language = given.language
         self._quiet_since_s = self._prompt_ends_s = self._now_s
         if self._state is State.ROUTING:
             return self._objection(given)
+        wish = read_wish(given.match.text)
+        if wish is not None and (wish.alone or given.match.decision is Decision.ASK_AGAIN):
+            return self._grant(wish)
+        granted = self._grant(wish, ask=False) if wish is not None else []
+        return granted + self._asked_or_open(given)
+
+    def _asked_or_open(self, given: UtteranceMatched) -> list[Event]:
         return self._answered(given) if self._state in _ASKED else self._request(given.match)
+
+    def _grant(self, wish: Wish, *, ask: bool = True) -> list[Event]:
+        """Do what the caller wishes of the call; then ``ask`` again what was asked."""
+        events: list[Event] = self._slow_down() if wish.slower else []
+        if wish.language is not None:
+            self._language, self._chosen = wish.language, True
+            events.append(LanguageChosen(wish.language))
+        if ask:
+            self._move(Trigger.WISH)
+            events += self._ask_once_more("slower" if wish.slower else "language")
+        return events
+
+    def _ask_once_more(self, otherwise: str) -> list[Event]:
+        match self._state:
+            case State.CONFIRMING:
+                return self._say("confirm", queue=self._queue)
+            case State.OFFERING_EMERGENCY:
+                return self._say("emergency_offer", number=self._number)
+            case State.OFFERING_CALL_BACK:
+                return self._tell_wait()
+            case _:
+                return self._say(otherwise)
 
     def _request(self, match: Match) -> list[Event]:
         decision, queue = match.decision, match.queue
@@ -344,6 +445,8 @@ class CallSession:
         """Whether the caller names once more what they were asked about."""
         if self._state is State.OFFERING_EMERGENCY:
             return match.decision is Decision.EMERGENCY and match.emergency == self._number
+        if self._state is State.OFFERING_CALL_BACK:
+            return False
         likely = match.decision in (Decision.ROUTE, Decision.CONFIRM)
         return likely and match.queue == self._queue
 
@@ -352,6 +455,8 @@ class CallSession:
             number = self._number
             self._move(Trigger.YES)
             return [*self._say("emergency_route", number=number), EmergencyRouted(number)]
+        if self._state is State.OFFERING_CALL_BACK:
+            return self._call_back()
         assert self._queue is not None
         return self._route(Trigger.YES, self._queue, self._confidence, confirmed=True)
 
@@ -363,7 +468,8 @@ class CallSession:
             self._denials += 1
             if self._denials > self._limits.max_denied:
                 return self._limit(Trigger.NO_LIMIT)
-        self._move(Trigger.NO)
+        if self._state is not State.OFFERING_CALL_BACK:
+            self._move(Trigger.NO)
         return self._request(correction)
 
     def _correction(self, answer: Answer, language: Language) -> Match | None:
@@ -401,16 +507,58 @@ class CallSession:
         if not self._is_open(target, at):
             self._move(Trigger.CLOSED)
             return [*self._say("closed"), Ended(EndReason.CLOSED)]
-        self._move(trigger)
         self._queue, self._number, self._confidence = target, None, confidence
-        closed = queue if target != queue else None
-        said = self._say("route_closed" if closed else "route", queue=target)
-        return [*said, Routed(target, confidence, confirmed, closed, self._needs)]
+        self._confirmed, self._closed_queue = confirmed, queue if target != queue else None
+        wait_s = self._long_wait_s(target)
+        if wait_s is not None:
+            self._wait_s, self._wait_told = wait_s, True
+            self._move(Trigger.WAIT_LONG)
+            return [*self._tell_wait(), CallBackOffered(target, wait_s)]
+        self._move(trigger)
+        return self._routed()
+
+    def _routed(self) -> list[Event]:
+        assert self._queue is not None
+        closed = self._closed_queue
+        said = self._say("route_closed" if closed else "route", queue=self._queue)
+        return [
+            *said,
+            Routed(self._queue, self._confidence, self._confirmed, closed, self._needs),
+        ]
+
+    # --- a long wait ---------------------------------------------------------------------
+
+    def _long_wait_s(self, queue: str) -> float | None:
+        """The expected wait, where it is to be told and the caller could be called back."""
+        told_s = self._limits.wait_told_s
+        if told_s is None or self._wait_told or not self._can_call_back:
+            return None
+        wait_s = self._expected_wait_s(queue)
+        return wait_s if wait_s is not None and wait_s >= told_s else None
+
+    def _tell_wait(self) -> list[Event]:
+        minutes = rounded_minutes(self._wait_s)
+        if minutes is None:
+            return self._say("wait_offer_long")
+        return self._say("wait_offer", minutes=minutes)
+
+    def _call_back(self) -> list[Event]:
+        assert self._queue is not None
+        self._move(Trigger.CALL_BACK)
+        accepted = CallBackAccepted(self._queue, self._wait_s, self._needs)
+        return [*self._say("callback"), accepted, Ended(EndReason.CALL_BACK)]
+
+    def _wait_instead(self, trigger: Trigger) -> list[Event]:
+        """No call-back: the caller waits in the queue."""
+        self._move(trigger)
+        return self._routed()
 
     def _is_open(self, queue: str, at: datetime) -> bool:
         return self._catalogue.queue(queue).hours.is_open(at)
 
     def _confirm(self, queue: str, confidence: float) -> list[Event]:
+        if self._state is State.OFFERING_CALL_BACK and queue == self._queue:
+            return self._wait_instead(Trigger.NO_MATCH)
         if self._state in _ASKED:  # an answer that is neither yes nor no
             self._no_matches += 1
             if self._no_matches > self._limits.max_no_match:
@@ -430,6 +578,8 @@ class CallSession:
         self._no_matches += 1
         if self._state is State.OFFERING_EMERGENCY:
             return self._hand_off(Trigger.NO_MATCH, HandOffReason.EMERGENCY_UNCLEAR)
+        if self._state is State.OFFERING_CALL_BACK:
+            return self._wait_instead(Trigger.NO_MATCH)
         if self._no_matches > self._limits.max_no_match:
             return self._limit(Trigger.NO_MATCH_LIMIT)
         self._move(Trigger.NO_MATCH)
@@ -438,6 +588,8 @@ class CallSession:
         return self._ask_again()
 
     def _no(self) -> list[Event]:
+        if self._state is State.OFFERING_CALL_BACK:
+            return self._wait_instead(Trigger.NO)
         self._denials += 1
         if self._denials > self._limits.max_denied:
             return self._limit(Trigger.NO_LIMIT)

@@ -43,6 +43,7 @@ class State(StrEnum):
     NO_INPUT = "no_input"  # nothing was said: the caller is asked again, shorter
     CONFIRMING = "confirming"  # "is it about ...?"
     OFFERING_EMERGENCY = "offering_emergency"  # "shall I put you through to 119?"
+    OFFERING_CALL_BACK = "offering_call_back"  # "it takes ten minutes; shall we call you back?"
     ROUTING = "routing"  # the queue, or the emergency number, is decided
     HANDING_OFF = "handing_off"  # to a person
     ENDED = "ended"  # hung up, transferred, or closed
@@ -65,6 +66,9 @@ class Trigger(StrEnum):
     NO_LIMIT = "no_limit"  # ... once too often
     EMERGENCY = "emergency"  # a matter for 110, 119, 120 or 122
     PERSON = "person"  # digit 0, or words that ask for a person
+    WAIT_LONG = "wait_long"  # a queue is decided on, and the wait for it is long
+    CALL_BACK = "call_back"  # the caller wants to be called back
+    WISH = "wish"  # another language, or slower
     DIGIT = "digit"  # another key
     CLOSED = "closed"  # neither the queue nor the default queue is open
     RECOGNISER_FAILED = "recogniser_failed"
@@ -74,7 +78,7 @@ class Trigger(StrEnum):
 
 
 _OPEN = (State.GREETING, State.LISTENING, State.ASKING_AGAIN, State.NO_INPUT)
-_ASKED = (State.CONFIRMING, State.OFFERING_EMERGENCY)
+_ASKED = (State.CONFIRMING, State.OFFERING_EMERGENCY, State.OFFERING_CALL_BACK)
 _DECIDED = (State.ROUTING, State.HANDING_OFF)
 _ALIVE = (*_OPEN, *_ASKED, *_DECIDED)
 
@@ -102,11 +106,18 @@ def _build() -> dict[tuple[State, Trigger], State]:
             (state, Trigger.NO_INPUT_LIMIT): State.HANDING_OFF,
             (state, Trigger.CLOSED): State.ENDED,
             (state, Trigger.CALL_TOO_LONG): State.HANDING_OFF,
+            (state, Trigger.WAIT_LONG): State.OFFERING_CALL_BACK,
         }
+    for state in _OPEN:
+        t[state, Trigger.WISH] = State.LISTENING
     for state in _ASKED:
         t |= {
             (state, Trigger.PROMPT_PLAYED): state,
             (state, Trigger.SPEECH): state,
+            (state, Trigger.WISH): state,
+        }
+    for state in (State.CONFIRMING, State.OFFERING_EMERGENCY):
+        t |= {
             (state, Trigger.YES): State.ROUTING,
             (state, Trigger.NO): State.ASKING_AGAIN,
             (state, Trigger.NO_LIMIT): State.HANDING_OFF,
@@ -117,12 +128,18 @@ def _build() -> dict[tuple[State, Trigger], State]:
         # Whoever cannot answer while something burns is never sent round again.
         (State.OFFERING_EMERGENCY, Trigger.NO_MATCH): State.HANDING_OFF,
         (State.OFFERING_EMERGENCY, Trigger.NO_INPUT): State.HANDING_OFF,
+        # Whoever does not want to be called back, or does not say so clearly, waits in the queue.
+        (State.OFFERING_CALL_BACK, Trigger.CALL_BACK): State.ENDED,
+        (State.OFFERING_CALL_BACK, Trigger.NO): State.ROUTING,
+        (State.OFFERING_CALL_BACK, Trigger.NO_MATCH): State.ROUTING,
+        (State.OFFERING_CALL_BACK, Trigger.NO_INPUT): State.ROUTING,
         # The caller hears where the call goes and may still object before it has gone.
         (State.ROUTING, Trigger.NO): State.ASKING_AGAIN,
         (State.ROUTING, Trigger.NO_LIMIT): State.HANDING_OFF,
         (State.ROUTING, Trigger.REQUEST_SURE): State.ROUTING,
         (State.ROUTING, Trigger.EMERGENCY): State.OFFERING_EMERGENCY,
         (State.ROUTING, Trigger.CLOSED): State.ENDED,
+        (State.ROUTING, Trigger.WAIT_LONG): State.OFFERING_CALL_BACK,
         (State.ROUTING, Trigger.TRANSFERRED): State.ENDED,
         (State.HANDING_OFF, Trigger.TRANSFERRED): State.ENDED,
     }
@@ -146,6 +163,7 @@ _HEARD = (
     Trigger.NO,
     Trigger.YES,
     Trigger.EMERGENCY,
+    Trigger.WISH,
 )
 _LATE = (
     *_HEARD,

@@ -40,7 +40,7 @@ from ivr.intent.normalise import to_simplified
 from ivr.intent.sounds import character_syllables
 from ivr.language import Language
 
-__all__ = ["SECRET", "Slot", "find", "is_identity", "mask"]
+__all__ = ["SECRET", "Slot", "find", "is_identity", "mask", "mask_partial"]
 
 #: Kinds that only the agent may see in full.
 SECRET: Final = frozenset({"phone", "identity", "card", "number"})
@@ -101,17 +101,42 @@ _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK = "10X98765432"
 
 
+#: One digit as it is dictated or written, in any script; 三个零 is three of them.
+_SPOKEN = f"(?:[两二三四五六]个[{_D}０-９]|[{_D}０-９壹贰叁肆伍陆柒捌玖])"
+#: What a recogniser writes for a digit of the same sound (要 for 幺, 是 for 四, 就 for 九).
+_ALIKE = "[要腰邀妖衣医依儿而耳伞散山是似事市思舞吾唔吴留流楼柳期其起漆巴吧把就久酒救狗灵另令拐勾]"
+#: What stands between digits where somebody dictates them.
+_PAUSE = "[ \\-，、。呃嗯啊哦额]{0,3}(?:然后|跟住|之后|就系|就是)?[ ]?"
+_DICTATED = re.compile(
+    rf"{_SPOKEN}(?:{_PAUSE}(?:{_SPOKEN}|{_ALIKE}(?=.{{0,4}}{_SPOKEN}))){{6,}}(?:[ \-]?[xX叉])?"
+)
+_ONE = re.compile(_SPOKEN)
+_UNDER_WAY = re.compile(rf"{_SPOKEN}(?:{_PAUSE}{_SPOKEN}){{3,}}$")
+_LEAST_DIGITS = 0.7  # of a dictated number; the others sound like digits
+
+
 def mask(text: str) -> str:
     """The text with every number of seven digits or more hidden but for its last two digits.
 
-    Digits may be written or spoken (一三八), with spaces or hyphens between them. Masking twice is
-    masking once.
+    Digits may be written or spoken (一三八, 三个零), with pauses between them, and a few may be
+    misheard as words of the same sound. Masking twice is masking once.
     """
-    return _RUN.sub(lambda m: _stars(m[0]), text)
+    return _DICTATED.sub(lambda m: _stars(m[0]) if _is_dictated(m[0]) else m[0], text)
+
+
+def mask_partial(text: str) -> str:
+    """As :func:`mask`, for words that are still coming: a number under way is hidden as a whole."""
+    return _UNDER_WAY.sub(lambda m: re.sub(r"[^ *]", "*", m[0]), mask(text))
+
+
+def _is_dictated(run: str) -> bool:
+    digits = len(_ONE.findall(run))
+    alike = len(re.findall(_ALIKE, _ONE.sub("", run)))
+    return digits >= 6 and digits / (digits + alike) >= _LEAST_DIGITS
 
 
 def _stars(number: str) -> str:
-    places = [i for i, char in enumerate(number) if char not in " -"]
+    places = [i for i, char in enumerate(number) if char not in " -，、。"]
     hidden = set(places[:-_SHOWN])
     return "".join("*" if i in hidden else char for i, char in enumerate(number))
 

@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ivr.call.prompts import load_prompts
 from ivr.errors import ConfigError
 from ivr.intent.calibration import CALIBRATION_FILE
 from ivr.queues.catalogue import Catalogue, load_catalogue
 
-__all__ = ["CatalogueWatch", "Change", "version_of"]
+__all__ = ["CatalogueWatch", "Change", "installed_version", "version_of"]
 
 #: file -> (time of its last change in nanoseconds, bytes)
 _Seen = dict[Path, tuple[int, int]]
@@ -32,15 +33,17 @@ class Change:
 
 
 class CatalogueWatch:
-    """Watches ``queues.yaml``, the phrase files beside it, and ``calibration.json``.
+    """Watches ``queues.yaml``, its phrase files, ``calibration.json``, and the prompts.
 
     Args:
         path: the catalogue that ``catalogue`` was loaded from.
         catalogue: what is in force.
+        prompts: the folder of prompts, texts and recordings, watched as well.
     """
 
-    def __init__(self, path: Path, catalogue: Catalogue) -> None:
+    def __init__(self, path: Path, catalogue: Catalogue, *, prompts: Path | None = None) -> None:
         self._path = path
+        self._prompts = prompts
         self._folder = _phrase_folder(path, catalogue)
         self._taken = self._last = self._look()
         self._version = version_of(self._taken)
@@ -66,6 +69,8 @@ class CatalogueWatch:
         self._version = version
         try:
             catalogue = load_catalogue(self._path)
+            if self._prompts is not None:
+                load_prompts(self._prompts)
         except ConfigError as error:
             return Change(None, version, error)
         self._folder = _phrase_folder(self._path, catalogue)
@@ -74,14 +79,25 @@ class CatalogueWatch:
 
     def _look(self) -> _Seen:
         out: _Seen = {}
-        phrases = sorted(self._folder.glob("*.txt")) if self._folder else ()
-        for path in [self._path, self._path.parent / CALIBRATION_FILE, *phrases]:
+        for path in _files(self._path, self._folder, self._prompts):
             try:
                 found = path.stat()
             except OSError:  # an editor is putting a new file in its place
                 continue
             out[path] = (found.st_mtime_ns, found.st_size)
         return out
+
+
+def _files(path: Path, phrases: Path | None, prompts: Path | None) -> list[Path]:
+    texts = sorted(phrases.glob("*.txt")) if phrases else []
+    recordings = sorted(prompts.glob("**/*.*")) if prompts else []
+    return [path, path.parent / CALIBRATION_FILE, *texts, *recordings]
+
+
+def installed_version(path: Path, catalogue: Catalogue, *, prompts: Path | None = None) -> str:
+    """What :attr:`CatalogueWatch.version` of the same files is."""
+    files = _files(path, _phrase_folder(path, catalogue), prompts)
+    return version_of(file for file in files if file.exists())
 
 
 def _phrase_folder(path: Path, catalogue: Catalogue) -> Path | None:

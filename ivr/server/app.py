@@ -34,7 +34,6 @@ from websockets.typing import Subprotocol
 
 from ivr.asr.pool import RecognitionPool
 from ivr.call.decision import Decision
-from ivr.call.prompt_audio import PromptAudio
 from ivr.errors import AccessError, ServerError
 from ivr.gateways import choose, gateway_class
 from ivr.gateways.gateway import Gateway, Upgrade, UpgradeError
@@ -91,7 +90,7 @@ class KapokServer:
         operations: Operations | None = None,
     ) -> None:
         self._services = services
-        self._watch = CatalogueWatch(settings.queues, services.catalogue)
+        self._watch = CatalogueWatch(settings.queues, services.catalogue, prompts=settings.prompts)
         self._watching: asyncio.Task[None] | None = None
         self._settings = settings
         self._limits = settings.server
@@ -101,7 +100,7 @@ class KapokServer:
         zone = ZoneInfo(services.catalogue.timezone)
         self._now = now or (lambda: datetime.now(zone))
         self._new_call_id = new_call_id
-        self._voice = voice or PromptAudio(settings.prompts)
+        self._voice = voice
         self._operations = operations or Operations(
             settings, catalogue=services.catalogue, host=self._host, now=self._now
         )
@@ -353,9 +352,10 @@ class KapokServer:
             now=self._now,
             new_call_id=self._new_call_id,
             registry=self._registry,
-            voice=self._voice,
+            voice=self._voice or self._services.prompt_audio,
             decided=self._decided,
             metrics=self._operations.metrics,
+            tracing=self._operations.tracing,
         )
 
     def _decided(self, decision: Decision) -> None:

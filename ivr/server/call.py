@@ -48,6 +48,7 @@ from ivr.server.inbox import Inbox
 from ivr.server.metrics import Metrics
 from ivr.server.playout import Playout, Voice
 from ivr.server.registry import CallRecord, Registry
+from ivr.server.tracing import CallTrace, Tracing
 from ivr.server.transport import CloseCode, GoneError, Transport
 from ivr.settings import ServerSettings
 
@@ -60,6 +61,8 @@ _HAND_OVER_S = 2.0
 #: Audio is gathered to so much before it is recognised, seconds: a job for each 20 ms frame
 #: would cost more than the recognition.
 _BLOCK_S = 0.1
+#: ... and while a prompt plays, so that a voice cuts it in time.
+_BLOCK_PLAYING_S = 0.04
 _DECIDED = frozenset({State.ROUTING, State.HANDING_OFF, State.ENDED})
 
 
@@ -76,6 +79,7 @@ class Desk:
     #: told of each decision once the gateway has been, and of each call that ends without one
     decided: Callable[[Decision], None] = lambda decision: None
     metrics: Metrics = field(default_factory=Metrics)
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 class _CallLog(logging.LoggerAdapter[logging.Logger]):
@@ -109,6 +113,7 @@ class Call:
         self._gathered = bytearray()
         self._arrived_s: deque[float] = deque()  # when each audio in the inbox came, loop's clock
         self._began_s: float | None = None
+        self._trace = CallTrace()
         self._conversation: Conversation | None = None
         self._decisions: Decisions | None = None
         self._delivery: asyncio.Task[None] | None = None
@@ -168,7 +173,7 @@ class Call:
         if decision is not None:
             await self._send(decision)
             self._delivered = decision
-            self._desk.decided(decision)
+            self._told(decision)
 
     @staticmethod
     async def _cancel(*tasks: asyncio.Task[None] | None) -> None:
@@ -191,8 +196,13 @@ class Call:
             self._desk.registry.update(self._id, state=self._conversation.state, decision=last)
             self._desk.registry.end(self._id, at=now)
             if last is not self._delivered:
-                self._desk.decided(last)
+                self._told(last)
+        self._trace.end()
         self._log.info("ended")
+
+    def _told(self, decision: Decision) -> None:
+        self._desk.decided(decision)
+        self._trace.decided(decision)
 
     # --- reading -------------------------------------------------------------------------
 
@@ -238,7 +248,8 @@ class Call:
 
     async def _gather(self, data: bytes) -> None:
         self._gathered += data
-        if self._stream.seconds(self._gathered) >= _BLOCK_S:
+        block_s = _BLOCK_PLAYING_S if self._playout.playing else _BLOCK_S
+        if self._stream.seconds(self._gathered) >= block_s:
             await self._flush()
 
     async def _flush(self) -> None:
@@ -302,6 +313,7 @@ class Call:
         now = desk.now()
         self._began_s = _clock_s()
         desk.metrics.call_started(self._gateway.name)
+        self._trace = desk.tracing.call(self._id, self._gateway.name)
         self._conversation = Conversation(
             desk.services,
             local_time=now,
@@ -309,8 +321,11 @@ class Call:
             log=self._log,
             call_id=self._id,
             caller=started.caller,
+            plays_prompts=self._gateway.plays_prompts and stream.prompts,
         )
-        self._decisions = Decisions(call_id=self._id, gateway=self._gateway.name)
+        self._decisions = Decisions(
+            call_id=self._id, gateway=self._gateway.name, caller=started.caller
+        )
         desk.registry.begin(
             CallRecord(
                 call_id=self._id, gateway=self._gateway.name, began=now, caller=started.caller
@@ -324,8 +339,11 @@ class Call:
         if turn.final is not None:
             language = turn.final.added.get("language") if turn.final.text else None
             self._desk.metrics.utterance(language, latency_s=latency_s)
+            decision = turn.final.added.get("decision")
+            self._trace.utterance(latency_s=latency_s, language=language, decision=decision)
             if "error" in turn.final.added:
                 self._desk.metrics.recognition_failed()
+                self._trace.failed()
 
     async def _ask(self, conversation: Conversation, inbound: Inbound) -> Turn:
         run = self._lane.run
@@ -385,7 +403,7 @@ class Call:
         with suppress(GoneError):
             await self._send(decision)
         self._delivered = decision
-        self._desk.decided(decision)
+        self._told(decision)
         self._log.info("decided: %s %s", decision.action, decision.queue or decision.number or "")
         if self._gateway.takes_decision and self._conversation is not None:
             with suppress(ServerError):

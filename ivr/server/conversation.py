@@ -23,6 +23,9 @@ from typing import Any
 from ivr.asr.bilingual import BilingualRecogniser, Heard, Utterance
 from ivr.asr.factory import Speech, load_speech
 from ivr.audio.codecs import Decoder
+from ivr.audio.resample import Resampler
+from ivr.call.barge_in import BargeIn
+from ivr.call.caller_list import CallerList
 from ivr.call.events import (
     BargedIn,
     CallStarted,
@@ -35,25 +38,32 @@ from ivr.call.events import (
     HandedOff,
     HungUp,
     Input,
+    LanguageChosen,
     Prompt,
     PromptPlayed,
     RecogniserFailed,
     Routed,
+    SlowedDown,
     SpeechStarted,
     Tick,
     Transferred,
     UtteranceMatched,
 )
+from ivr.call.prompt_audio import PromptAudio
+from ivr.call.prompts import PromptTexts, load_prompts
 from ivr.call.session import CallSession, Limits
 from ivr.call.transitions import State
 from ivr.call.turn import Final, Turn
+from ivr.call.voice import RATE_HZ as BARGE_IN_RATE_HZ
+from ivr.call.voice import VoiceModel
 from ivr.errors import IvrError
 from ivr.gateways.gateway import StreamConfig
 from ivr.intent.languages import read
 from ivr.intent.matcher import Matcher
-from ivr.intent.slots import find, mask
+from ivr.intent.slots import find, mask, mask_partial
 from ivr.intent.types import Decision, Match
 from ivr.queues.catalogue import Catalogue, load_catalogue
+from ivr.queues.reload import installed_version
 from ivr.settings import Settings
 
 __all__ = ["Conversation", "Services"]
@@ -62,6 +72,10 @@ _log = logging.getLogger(__name__)
 
 #: Prompts that may be under way at once; more than any turn says.
 _PROMPTS_KEPT = 32
+#: So much of a voice over a prompt, seconds in all, makes words over it the caller's.
+_VOICED_S = 0.2
+#: How probable the language is that a caller has asked for.
+_CHOSEN = 0.8
 
 
 @dataclass(frozen=True)
@@ -74,13 +88,18 @@ class Services:
     limits: Limits
     max_message_bytes: int
     settings: Settings
+    prompts: PromptTexts
+    prompt_audio: PromptAudio
+    voice_model: VoiceModel
+    elders: CallerList
+    version: str  # of queues, phrases and prompts
 
     @classmethod
     def load(cls, settings: Settings) -> Services:
         """Load models and queues as the settings name them.
 
         Raises:
-            ConfigError: the catalogue of queues is not valid.
+            ConfigError: the catalogue of queues, or the prompts, are not valid.
             ModelError: a model is missing, incomplete or cannot be loaded.
         """
         catalogue = load_catalogue(settings.queues)
@@ -91,20 +110,35 @@ class Services:
             limits=Limits.from_settings(settings),
             max_message_bytes=settings.server.max_message_bytes,
             settings=settings,
+            prompts=load_prompts(settings.prompts),
+            prompt_audio=PromptAudio(settings.prompts),
+            voice_model=VoiceModel.load(),
+            elders=CallerList.load(settings.dialogue.elders.callers),
+            version=installed_version(settings.queues, catalogue, prompts=settings.prompts),
         )
 
     def with_catalogue(self, catalogue: Catalogue) -> Services:
-        """Other queues, and where the hot words are others, the speech models with these.
+        """Other queues and prompts; where the hot words are others, the speech models too.
 
         Takes seconds where there are many phrases.
 
         Raises:
+            ConfigError: the texts of the prompts are not valid.
             ModelError: hot words are others, and a model cannot be loaded any more.
         """
-        speech = self.speech
+        speech, settings = self.speech, self.settings
         if catalogue.hot_words != self.catalogue.hot_words:
-            speech = load_speech(self.settings, hot_words=catalogue.hot_words)
-        return replace(self, speech=speech, catalogue=catalogue, matcher=Matcher(catalogue))
+            speech = load_speech(settings, hot_words=catalogue.hot_words)
+        return replace(
+            self,
+            speech=speech,
+            catalogue=catalogue,
+            matcher=Matcher(catalogue),
+            prompts=load_prompts(settings.prompts),
+            prompt_audio=PromptAudio(settings.prompts),
+            elders=CallerList.load(settings.dialogue.elders.callers),
+            version=installed_version(settings.queues, catalogue, prompts=settings.prompts),
+        )
 
 
 class Conversation:
@@ -117,6 +151,9 @@ class Conversation:
         log: where the call logs; a logger that puts the call's id on each line.
         call_id: the call, as the gateway or the server names it.
         caller: the caller's number, where it is told.
+        plays_prompts: the gateway plays the prompts that it is sent: then a voice over one is told
+            from its echo and from noise, and only such a voice cuts it.
+        expected_wait_s: the wait of a caller who joins a queue (id) now; None: not known.
     """
 
     def __init__(
@@ -128,6 +165,8 @@ class Conversation:
         log: logging.Logger | logging.LoggerAdapter[logging.Logger] = _log,
         call_id: str | None = None,
         caller: str | None = None,
+        plays_prompts: bool = False,
+        expected_wait_s: Callable[[str], float | None] = lambda queue: None,
     ) -> None:
         self._services = services
         self._log = log
@@ -136,13 +175,32 @@ class Conversation:
         self._decoder = Decoder(stream.encoding)
         self._bytes = 0
         self._recogniser: BilingualRecogniser | None = None
+        by_voice = plays_prompts and services.settings.dialogue.barge_in == "voice"
+        self._over_prompt = BargeIn(services.voice_model.stream()) if by_voice else None
+        self._to_barge_in = Resampler(stream.rate_hz, BARGE_IN_RATE_HZ)
+        self._barged = False  # into the prompt that is being played
         self._session = CallSession(
-            matcher=services.matcher, catalogue=services.catalogue, limits=services.limits
+            matcher=services.matcher,
+            catalogue=services.catalogue,
+            limits=services.limits,
+            texts=services.prompts,
+            duration_s=services.prompt_audio.duration_s,
+            elder_limits=Limits.for_elders(services.settings),
+            expected_wait_s=expected_wait_s,
         )
         self._today = local_time.date()
         self._failed = False
         self._unplayed: deque[str] = deque(maxlen=_PROMPTS_KEPT)  # ids of prompts under way
-        self._opening = Turn(events=self._give(CallStarted(0.0, local_time)))
+        self._opening = Turn(
+            events=self._give(
+                CallStarted(
+                    0.0,
+                    local_time,
+                    elder=services.elders.has(caller),
+                    can_call_back=bool(caller),
+                )
+            )
+        )
 
     @property
     def opening(self) -> Turn:
@@ -164,6 +222,7 @@ class Conversation:
         """The audio, of which none has come yet, will be otherwise."""
         self._stream = stream
         self._decoder = Decoder(stream.encoding)
+        self._to_barge_in = Resampler(stream.rate_hz, BARGE_IN_RATE_HZ)
 
     def hear(self, audio: bytes) -> Turn:
         """Take audio in the encoding of the stream; it may split a sample."""
@@ -186,6 +245,8 @@ class Conversation:
             while self._unplayed.popleft() != prompt_id:
                 pass
             if not self._unplayed:
+                if self._over_prompt is not None:
+                    self._over_prompt.finish()
                 return Turn(events=self._give(PromptPlayed(self.heard_s)))
         return Turn()
 
@@ -222,15 +283,33 @@ class Conversation:
         events = self._session.receive(given)
         if self._session.state is not before and not isinstance(given, CallStarted):
             self._log.info("%s -> %s", before, self._session.state)
-        self._note_prompts(events)
+        self._note_prompts(events, cuts=_cuts(given))
         return events
 
-    def _note_prompts(self, events: Iterable[Event]) -> None:
+    def _note_prompts(self, events: Iterable[Event], *, cuts: bool) -> None:
+        """Keep track of what is being played; ``cuts``: a new prompt takes the place of others."""
         for event in events:
-            if isinstance(event, BargedIn):
+            if isinstance(event, BargedIn) or (isinstance(event, Prompt) and cuts):
                 self._unplayed.clear()
-            elif isinstance(event, Prompt):
+                if self._over_prompt is not None:
+                    self._over_prompt.stop()
+                cuts = False
+            if isinstance(event, SlowedDown):
+                self._slow_down()
+            if isinstance(event, LanguageChosen) and self._recogniser is not None:
+                self._recogniser.settle(event.language, _CHOSEN)
+            if isinstance(event, Prompt):
                 self._unplayed.append(event.id)
+                if self._over_prompt is not None:
+                    self._barged = self._barged and self._over_prompt.playing
+                    self._over_prompt.play(self._services.prompt_audio.pcm(event))
+
+    def _slow_down(self) -> None:
+        """The caller may pause longer within a sentence."""
+        silence_s = self._services.settings.dialogue.elders.end_of_speech_s
+        if self._recogniser is not None:
+            rules = self._recogniser.rules
+            self._recogniser.rules = replace(rules, min_trailing_silence_s=silence_s)
 
     # --- audio ---------------------------------------------------------------------------
 
@@ -239,13 +318,50 @@ class Conversation:
             return Turn(partial="")
         if self._recogniser is None:
             self._recogniser = self._new_recogniser()
-        heard = self._recogniser.accept(self._decoder.decode(data))
-        events = self._time_passed(heard)
+            if self._session.slow:
+                self._slow_down()
+        pcm = self._decoder.decode(data)
+        events = self._listen_over_prompt(pcm)
+        if self._over_prompt is not None and self._over_prompt.echo:
+            pcm = bytes(len(pcm))  # the recogniser would understand it
+        heard = self._recogniser.accept(pcm)
+        events += self._time_passed(heard)
         if heard.endpoint:
-            return self._final(events)
-        if any(isinstance(event, Prompt) for event in events):
+            return self._over(events)
+        if _says(events):
             return self._without_words(events)
-        return Turn(partial=heard.partial, events=events)
+        return Turn(partial=mask_partial(heard.partial), events=events)
+
+    def _listen_over_prompt(self, pcm: bytes) -> tuple[Event, ...]:
+        """A voice over a prompt; at the end of a prompt without one, what was heard is dropped."""
+        listener = self._over_prompt
+        if listener is None:
+            return ()
+        played = listener.playing
+        voice = listener.hear(self._to_barge_in.resample(pcm))
+        if voice and not self._barged:
+            self._barged = True
+            return self._give(SpeechStarted(self.heard_s, over_prompt=True))
+        if played and not listener.playing and not self._barged and not self._spoken_over():
+            assert self._recogniser is not None
+            self._recogniser.reset()  # noise and echo
+        return ()
+
+    def _spoken_over(self) -> bool:
+        return self._over_prompt is not None and self._over_prompt.voiced_s >= _VOICED_S
+
+    def _words_count(self) -> bool:
+        """Whether words are the caller's: over a prompt, only with a voice."""
+        listener = self._over_prompt
+        return listener is None or not listener.playing or self._barged or self._spoken_over()
+
+    def _over(self, events: tuple[Event, ...]) -> Turn:
+        """The end of an utterance."""
+        if self._words_count():
+            return self._final(events)
+        assert self._recogniser is not None
+        self._recogniser.finish()
+        return self._without_words(events) if _says(events) else Turn(partial="", events=events)
 
     def _new_recogniser(self) -> BilingualRecogniser:
         stream = self._stream
@@ -257,7 +373,8 @@ class Conversation:
 
     def _time_passed(self, heard: Heard) -> tuple[Event, ...]:
         now_s = self.heard_s
-        barged = self._give(SpeechStarted(now_s)) if heard.speech else ()
+        speaks = heard.speech and self._words_count()
+        barged = self._give(SpeechStarted(now_s)) if speaks else ()
         return (*barged, *self._give(Tick(now_s)))
 
     # --- finals --------------------------------------------------------------------------
@@ -341,6 +458,16 @@ class Conversation:
             added["confidence"],
         )
         self._log.debug("transcript %s", mask(utterance.text))
+
+
+def _says(events: Iterable[Event]) -> bool:
+    return any(isinstance(event, Prompt) for event in events)
+
+
+def _cuts(given: Input) -> bool:
+    """Whether a prompt in answer to this takes the place of one that is being played."""
+    words = isinstance(given, UtteranceMatched) and bool(given.match.text)
+    return words or isinstance(given, DigitPressed)
 
 
 def _files(prompt: Prompt) -> list[str]:

@@ -9,6 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ivr.call.events import (
     BargedIn,
+    CallBackAccepted,
+    CallBackOffered,
     CallStarted,
     ConfirmationAsked,
     DigitPressed,
@@ -20,10 +22,12 @@ from ivr.call.events import (
     HandedOff,
     HandOffReason,
     HungUp,
+    LanguageChosen,
     Prompt,
     PromptPlayed,
     RecogniserFailed,
     Routed,
+    SlowedDown,
     SpeechStarted,
     Tick,
     Transferred,
@@ -644,3 +648,183 @@ def test_a_new_request_forgets_the_old_needs(catalogue: Catalogue, matcher: Matc
     events = session.receive(UtteranceMatched(9.0, match(Decision.ROUTE, "general"), CMN))
     (routed,) = [event for event in events if isinstance(event, Routed)]
     assert (routed.queue, routed.needs) == ("general", ())
+
+
+# --- keys, language, patience, call-back ------------------------------------------------------
+
+
+def test_key_1_confirms(caller: Caller) -> None:
+    caller.says(match(Decision.CONFIRM, "social_security"))
+    assert caller.presses("1")[-1] == Routed("social_security", 0.8, confirmed=True)
+
+
+def test_key_2_denies(caller: Caller) -> None:
+    caller.says(match(Decision.CONFIRM, "social_security"))
+    caller.presses("2")
+    assert caller.state is State.ASKING_AGAIN
+    assert caller.session.denials == 1
+
+
+def test_keys_answer_the_offer_of_an_emergency(caller: Caller) -> None:
+    caller.says(match(Decision.EMERGENCY, emergency="119"))
+    assert caller.presses("1")[-1] == EmergencyRouted("119")
+
+
+def test_a_key_cuts_short_the_wait_for_an_answer(caller: Caller) -> None:
+    caller.says(match(Decision.CONFIRM, "social_security"))
+    caller.presses("5")
+    assert caller.state is State.CONFIRMING
+
+
+def test_the_star_key_changes_the_language_and_asks_again(caller: Caller) -> None:
+    chosen, prompt = caller.presses("*")
+    assert chosen == LanguageChosen(YUE)
+    assert (prompt.id, prompt.language) == ("language", YUE)  # type: ignore[union-attr]
+    caller.says(match(Decision.CONFIRM, "social_security"), CMN)
+    assert caller.last_prompt.language is YUE  # as asked for, whatever is heard
+    chosen, prompt = caller.presses("*")
+    assert (prompt.id, prompt.language) == ("confirm", CMN)  # type: ignore[union-attr]
+    assert caller.state is State.CONFIRMING
+
+
+def test_the_language_is_changed_by_voice(caller: Caller) -> None:
+    events = caller.says(unclear("可唔可以讲广东话"), CMN)
+    assert events[0] == LanguageChosen(YUE)
+    assert caller.last_prompt.id == "language"
+    assert caller.session.no_matches == 0
+    assert caller.state is State.LISTENING
+
+
+def test_who_asks_for_more_time_gets_it(matcher: Matcher, catalogue: Catalogue) -> None:
+    elders = Limits(no_input_s=8.0, max_no_match=1, max_no_input=1)
+    caller = Caller(CallSession(matcher=matcher, catalogue=catalogue, elder_limits=elders))
+    assert not caller.session.slow
+    slowed, prompt = caller.says(unclear("我年纪大，讲慢啲"), YUE)
+    assert slowed == SlowedDown()
+    assert prompt.id == "slower"  # type: ignore[union-attr]
+    assert prompt.slow  # type: ignore[union-attr]
+    assert caller.session.slow
+    caller.says(unclear())
+    assert caller.says(unclear())[-1] == HandedOff(HandOffReason.NO_MATCH)  # a person sooner
+
+
+def test_a_request_with_a_wish_counts(caller: Caller) -> None:
+    heard = match(Decision.ROUTE, "social_security", text="我年纪大讲慢啲我想查吓社保")
+    events = caller.says(heard, YUE)
+    assert kinds(events) == [SlowedDown, Prompt, Routed]
+    assert caller.last_prompt.slow
+
+
+def test_listed_elders_are_served_slowly_from_the_start(
+    matcher: Matcher, catalogue: Catalogue
+) -> None:
+    session = CallSession(
+        matcher=matcher, catalogue=catalogue, elder_limits=Limits(no_input_s=8.0, max_no_input=0)
+    )
+    events = session.receive(CallStarted(0.0, OPEN, elder=True))
+    assert kinds(events) == [SlowedDown, Prompt, Prompt]
+    assert all(event.slow for event in events if isinstance(event, Prompt))
+
+
+class Waiting:
+    """A caller of a busy hotline."""
+
+    def __init__(self, matcher: Matcher, catalogue: Catalogue, wait_s: float | None) -> None:
+        self.asked: list[str] = []
+
+        def expected_wait_s(queue: str) -> float | None:
+            self.asked.append(queue)
+            return wait_s
+
+        self.session = CallSession(
+            matcher=matcher,
+            catalogue=catalogue,
+            limits=Limits(wait_told_s=180.0),
+            expected_wait_s=expected_wait_s,
+        )
+        self.session.receive(CallStarted(0.0, OPEN, can_call_back=True))
+        self.now_s = 0.0
+
+    def says(self, heard: Match) -> tuple[Event, ...]:
+        self.now_s += 3.0
+        return self.session.receive(UtteranceMatched(self.now_s, heard, CMN))
+
+
+@pytest.fixture
+def busy(matcher: Matcher, catalogue: Catalogue) -> Waiting:
+    waiting = Waiting(matcher, catalogue, 510.0)
+    prompt, offered = waiting.says(match(Decision.ROUTE, "social_security"))
+    assert isinstance(prompt, Prompt)
+    assert prompt.id == "wait_offer"
+    assert "十分钟" in prompt.text  # 8.5 minutes, rounded up to what is told
+    assert offered == CallBackOffered("social_security", 510.0)
+    assert waiting.session.state is State.OFFERING_CALL_BACK
+    return waiting
+
+
+def test_a_call_back_is_accepted_by_voice(busy: Waiting) -> None:
+    prompt, accepted, ended = busy.says(unclear("要"))
+    assert prompt.id == "callback"  # type: ignore[union-attr]
+    assert accepted == CallBackAccepted("social_security", 510.0)
+    assert ended == Ended(EndReason.CALL_BACK)
+
+
+def test_a_call_back_is_accepted_by_key(busy: Waiting) -> None:
+    assert CallBackAccepted("social_security", 510.0) in busy.session.receive(DigitPressed(9, "1"))
+
+
+@pytest.mark.parametrize("answer", ["不要", "唔使", "咿咿呀呀"])
+def test_whoever_does_not_say_yes_waits_in_the_queue(busy: Waiting, answer: str) -> None:
+    assert busy.says(unclear(answer))[-1] == Routed("social_security", 0.8, confirmed=False)
+
+
+def test_silence_keeps_the_place_in_the_queue(busy: Waiting) -> None:
+    events = [e for n in range(80) for e in busy.session.receive(Tick(4.0 + n / 2))]
+    assert events[-1] == Routed("social_security", 0.8, confirmed=False)
+
+
+def test_a_person_is_had_instead_of_a_call_back(busy: Waiting) -> None:
+    assert busy.session.receive(DigitPressed(9, "0"))[-1] == HandedOff(HandOffReason.ASKED)
+
+
+def test_the_wait_is_told_once(busy: Waiting) -> None:
+    busy.says(unclear("不要"))
+    assert busy.says(match(Decision.ROUTE, "housing_fund"))[-1] == Routed(
+        "housing_fund", 0.8, confirmed=False
+    )
+
+
+@pytest.mark.parametrize("wait_s", [None, 0.0, 179.0])
+def test_a_short_or_unknown_wait_is_not_told(
+    matcher: Matcher, catalogue: Catalogue, wait_s: float | None
+) -> None:
+    waiting = Waiting(matcher, catalogue, wait_s)
+    assert kinds(waiting.says(match(Decision.ROUTE, "social_security"))) == [Prompt, Routed]
+    assert waiting.asked == ["social_security"]
+
+
+def test_an_hour_and_more_is_told_as_such(matcher: Matcher, catalogue: Catalogue) -> None:
+    prompt, _ = Waiting(matcher, catalogue, 4000.0).says(match(Decision.ROUTE, "social_security"))
+    assert prompt.id == "wait_offer_long"  # type: ignore[union-attr]
+
+
+def test_a_correction_in_one_breath_in_cantonese(caller: Caller) -> None:
+    caller.says(match(Decision.CONFIRM, "social_security"), YUE)
+    caller.answers("唔系，系公积金", YUE)
+    assert caller.session.state in (State.ROUTING, State.CONFIRMING)
+    assert caller.last_prompt.pieces[1].name == "queue_housing_fund"
+
+
+def test_a_voice_without_words_gives_way_to_the_no_input_clock(caller: Caller) -> None:
+    assert caller.session.receive(SpeechStarted(caller.now_s + 1, over_prompt=True)) == (
+        BargedIn(),
+    )
+    caller.now_s += 1
+    events = caller.waits(9.0)
+    assert [e.id for e in events if isinstance(e, Prompt)] == ["no_input"]
+
+
+def test_barge_in_can_be_turned_off(matcher: Matcher, catalogue: Catalogue) -> None:
+    session = CallSession(matcher=matcher, catalogue=catalogue, limits=Limits(barge_in=False))
+    session.receive(CallStarted(0.0, OPEN))
+    assert session.receive(SpeechStarted(1.0, over_prompt=True)) == ()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivr.intent.numerals import digits, value
-from ivr.intent.slots import SECRET, find, is_identity, mask
+from ivr.intent.slots import SECRET, find, is_identity, mask, mask_partial
 from ivr.language import Language
 
 TODAY = date(2026, 11, 24)  # a Tuesday
@@ -158,3 +158,35 @@ def test_one_wrong_digit_breaks_an_identity_number(base: int) -> None:
 def test_written_numbers_have_their_value(n: int) -> None:
     assert value(str(n)) == n
     assert digits(str(n)) == str(n)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("幺三八零零幺三八零零零", "*********零零"),
+        ("我电话系一三八 呃 零零一 三八 零零零", "我电话系*** * *** ** *零零"),
+        ("一三八三个零一三八三个零", "**********个零"),
+        ("一三八零零要三八零零零", "*********零零"),  # 要 is 幺, misheard
+        ("一三八零零一三八然后零零零", "***********零零"),
+        ("１３８００１３８０００", "*********００"),
+        ("我要三四五六个人", "我要三四五六个人"),
+        ("二零二五年三月一号", "二零二五年三月一号"),
+        ("拨打一一九", "拨打一一九"),
+    ],
+)
+def test_dictated_numbers_are_masked(text: str, shown: str) -> None:
+    assert mask(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("我电话系一三八", "我电话系一三八"),
+        ("我电话系一三八零", "我电话系****"),
+        ("我电话系 一三 八零 零", "我电话系 ** ** *"),
+        ("我电话系一三八零零一三八零零零我想", "我电话系*********零零我想"),
+        ("我要拨一一九", "我要拨一一九"),
+    ],
+)
+def test_a_number_under_way_is_hidden_as_a_whole(text: str, shown: str) -> None:
+    assert mask_partial(text) == shown
