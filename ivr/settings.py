@@ -51,6 +51,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "TlsSettings",
+    "TwilioSettings",
     "WebhookSettings",
     "find_home",
     "load_settings",
@@ -116,7 +117,7 @@ def _check_url(url: str) -> str:
 
 
 HomePath = Annotated[Path, BeforeValidator(_from_home)]
-SecretText = Annotated[str, BeforeValidator(_read_secret), Field(repr=False)]
+SecretText = Annotated[str, BeforeValidator(_read_secret)]  # with Field(repr=False)
 Count = Annotated[int, Strict()]
 Seconds = Annotated[float, Strict(), Field(gt=0, le=86_400, allow_inf_nan=False)]
 
@@ -201,13 +202,23 @@ class GenesysSettings(_Model):
     #: API key -> client secret (base64), as entered in Genesys Cloud; with any, every connection
     #: must carry a key and its signature
     keys: Mapping[str, Annotated[SecretText, AfterValidator(_check_base64)]] = Field(
-        default={}, examples=["keys: { my-api-key: $GENESYS_SECRET }"]
+        default={}, repr=False, examples=["keys: { my-api-key: $GENESYS_SECRET }"]
+    )
+
+
+class TwilioSettings(_Model):
+    """Twilio Media Streams: who may connect to ``/twilio``."""
+
+    #: the account's; with it every connection must carry Twilio's signature
+    auth_token: SecretText | None = Field(
+        default=None, repr=False, examples=["auth_token: $TWILIO_AUTH_TOKEN"]
     )
 
 
 class GatewaysSettings(_Model):
     """What single gateways need; see docs/gateways/."""
 
+    twilio: TwilioSettings = Field(default=TwilioSettings(), examples=["twilio:"])
     genesys: GenesysSettings = Field(default=GenesysSettings(), examples=["genesys:"])
     #: TCP port for Asterisk's AudioSocket; 0: any free, null: off
     audiosocket_port: Count | None = Field(
@@ -221,7 +232,7 @@ class WebhookSettings(_Model):
     url: Annotated[str, Strict(), AfterValidator(_check_url)] = Field(
         examples=["url: https://desk.example/kapok"]
     )
-    secret: SecretText = Field(examples=["secret: $KAPOK_WEBHOOK_SECRET"])
+    secret: SecretText = Field(repr=False, examples=["secret: $KAPOK_WEBHOOK_SECRET"])
     timeout_s: Seconds = Field(default=5.0, examples=["timeout_s: 5"])
     #: how long a decision is tried again before it is given up
     give_up_s: Seconds = Field(default=3_600.0, examples=["give_up_s: 3600"])

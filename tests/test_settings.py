@@ -187,11 +187,17 @@ def test_damaged_settings_are_read_or_refused_by_one_error(tmp_path_factory, dat
 
 def test_secrets_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DESK_SECRET", "0123456789abcdef0123")
-    text = SMALL + "webhook: { url: 'https://desk.example/x', secret: $DESK_SECRET }\n"
-    webhook = load_settings(install(tmp_path, text)).webhook
-    assert webhook is not None
-    assert webhook.secret == "0123456789abcdef0123"
-    assert webhook.secret not in repr(webhook)
+    text = SMALL + (
+        "webhook: { url: 'https://desk.example/x', secret: $DESK_SECRET }\n"
+        "gateways:\n"
+        "  twilio: { auth_token: $DESK_SECRET }\n"
+        "  genesys: { keys: { k: $DESK_SECRET } }\n"
+    )
+    loaded = load_settings(install(tmp_path, text))
+    assert loaded.webhook is not None
+    assert loaded.webhook.secret == "0123456789abcdef0123"
+    assert loaded.gateways.genesys.keys["k"] == loaded.gateways.twilio.auth_token
+    assert loaded.webhook.secret not in repr(loaded)
 
 
 @pytest.mark.parametrize(

@@ -196,11 +196,22 @@ def _parameters(given: tuple[str, ...]) -> dict[str, str]:
 def _client(
     gateway: str, caller: str | None, parameters: dict[str, str], settings: Settings | None
 ) -> GatewayClient:
-    keys = settings.gateways.genesys.keys if settings and gateway == "genesys" else {}
-    for api_key, secret in list(keys.items())[:1]:
-        parameters = {"api_key": api_key, "secret": secret, **parameters}
+    parameters = _credentials(gateway, settings) | parameters
     kind = client_class(gateway)
     return kind(call_id=str(uuid.uuid4()), caller=caller, parameters=parameters)
+
+
+def _credentials(gateway: str, settings: Settings | None) -> dict[str, str]:
+    """What the settings ask of this gateway, for a server started here."""
+    if settings is None:
+        return {}
+    own = settings.gateways
+    if gateway == "genesys" and own.genesys.keys:
+        api_key, secret = next(iter(own.genesys.keys.items()))
+        return {"api_key": api_key, "secret": secret}
+    if gateway == "twilio" and own.twilio.auth_token:
+        return {"auth_token": own.twilio.auth_token}
+    return {}
 
 
 # --- the server ---------------------------------------------------------------------------------

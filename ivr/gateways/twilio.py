@@ -11,13 +11,18 @@ or has been told it by the webhook (``docs/gateways/twilio.md``).
 ``customParameters`` that mean something here: ``language`` (``cmn`` or ``yue``), ``caller`` and
 ``prompts`` (``off`` where Twilio's own verbs speak). Numbers come as strings.
 
-Source: Twilio's "Media Streams - WebSocket Messages".
+Where ``gateways.twilio.auth_token`` is set, the upgrade request must carry Twilio's signature
+(:func:`verify`).
+
+Sources: Twilio's "Media Streams - WebSocket Messages" and "Webhooks Security".
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 import json
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
@@ -40,6 +45,8 @@ from ivr.gateways.gateway import (
     Started,
     StopPlaying,
     StreamConfig,
+    Upgrade,
+    UpgradeError,
 )
 from ivr.gateways.messages import (
     asked_language,
@@ -51,12 +58,40 @@ from ivr.gateways.messages import (
     printable,
     shown,
 )
+from ivr.settings import Settings
 
-__all__ = ["TwilioGateway"]
+__all__ = ["TwilioGateway", "signature", "verify"]
 
 #: Base64 of a minute of mu-law; Twilio sends 20 ms.
 _MAX_TEXT_CHARS = 1_048_576
 _PACKET_S = 0.1
+
+
+def signature(auth_token: str, url: str) -> str:
+    """Twilio's signature of a request for ``url`` without form fields: HMAC-SHA1, base64."""
+    digest = hmac.new(auth_token.encode(), url.encode(), hashlib.sha1).digest()
+    return base64.b64encode(digest).decode()
+
+
+def verify(upgrade: Upgrade, auth_token: str) -> None:
+    """Check ``X-Twilio-Signature``, in constant time.
+
+    The address is that of the TwiML: ``wss://``, the host that was asked for, and the path; a
+    proxy in between must pass both on.
+
+    Raises:
+        UpgradeError: the signature is missing or wrong.
+    """
+    url = f"wss://{upgrade.headers.get('host', '')}{upgrade.target}"
+    given = upgrade.headers.get("x-twilio-signature", "").encode()
+    # Twilio adds a slash to some addresses before it signs, and not to others.
+    expected = [signature(auth_token, each).encode() for each in (url, f"{url}/")]
+    if not any(hmac.compare_digest(given, each) for each in expected):
+        raise UpgradeError(
+            "X-Twilio-Signature is missing or wrong; is auth_token this account's, and does the "
+            "proxy keep Host and path?",
+            status=401,
+        )
 
 
 class _Model(BaseModel):
@@ -116,6 +151,18 @@ class TwilioGateway(Gateway):
     def __init__(self) -> None:
         self._stream_sid: str | None = None
         self._stopped = False
+
+    @classmethod
+    def admit(cls, upgrade: Upgrade, settings: Settings) -> None:
+        """See :meth:`ivr.gateways.gateway.Gateway.admit`: the signature, where a token is set."""
+        auth_token = settings.gateways.twilio.auth_token
+        if auth_token is not None:
+            verify(upgrade, auth_token)
+
+    @classmethod
+    def authenticates(cls, settings: Settings) -> bool:
+        """See :meth:`ivr.gateways.gateway.Gateway.authenticates`."""
+        return settings.gateways.twilio.auth_token is not None
 
     @property
     def frame_s(self) -> float:

@@ -23,8 +23,10 @@ from ivr.gateways.gateway import (
     Started,
     StopPlaying,
     StreamConfig,
+    Upgrade,
+    UpgradeError,
 )
-from ivr.gateways.twilio import TwilioGateway
+from ivr.gateways.twilio import TwilioGateway, signature, verify
 from ivr.language import Language
 from tests.gateways.contract import mixed, obeys, only, say
 
@@ -200,3 +202,46 @@ def test_the_client_says_what_twilio_would_not_take() -> None:
     for message in ("x", b"x", '{"event": "media", "streamSid": "other"}'):
         (trouble,) = client.receive(message, now_s=0.0)
         assert isinstance(trouble, Trouble)
+
+
+# --- the signature ----------------------------------------------------------------------------
+
+
+def upgrade(token: str = "0123456789abcdef", **changed: str) -> Upgrade:
+    headers = {"host": "ivr.example", "x-twilio-signature": signature(token, "wss://ivr.example/t")}
+    return Upgrade(path="/t", target="/t", headers=headers | changed)
+
+
+def test_the_example_of_twilios_documentation() -> None:
+    """Of "Webhooks Security", whose form fields stand behind the address in what is signed."""
+    fields = "CallSidCA1234567890ABCDECaller+14158675310Digits1234From+14158675310To+18005551212"
+    url = "https://mycompany.com/myapp.php?foo=1&bar=2"
+    assert signature("12345", url + fields) == "GvWf1cFY/Q7PnoempGyD5oXAezc="
+
+
+def test_a_signature_is_checked() -> None:
+    verify(upgrade(), "0123456789abcdef")
+    slash = signature("0123456789abcdef", "wss://ivr.example/t/")
+    verify(upgrade(**{"x-twilio-signature": slash}), "0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        upgrade("another token !!"),
+        upgrade(host="ivr.example.org"),
+        upgrade(**{"x-twilio-signature": ""}),
+        Upgrade(path="/t", target="/t"),
+    ],
+)
+def test_what_is_not_signed_by_the_account_is_refused(given: Upgrade) -> None:
+    with pytest.raises(UpgradeError, match="X-Twilio-Signature") as error:
+        verify(given, "0123456789abcdef")
+    assert error.value.status == 401
+
+
+def test_the_client_signs_as_twilio_does() -> None:
+    client = TwilioClient(call_id="CA1", parameters={"auth_token": "0123456789abcdef"})
+    headers = client.headers(host="ivr.example", path="/t")
+    verify(upgrade(**{k.lower(): v for k, v in headers.items()}), "0123456789abcdef")
+    assert client.parameters == {}

@@ -13,6 +13,7 @@ from ivr.errors import ProtocolError
 from ivr.gateways.clients.client import Answer, GatewayClient, Said, Silenced, Sound, Trouble
 from ivr.gateways.gateway import Message
 from ivr.gateways.messages import json_object, shown
+from ivr.gateways.twilio import signature
 
 __all__ = ["TwilioClient"]
 
@@ -21,7 +22,10 @@ _MAX_TEXT_CHARS = 1_048_576
 
 
 class TwilioClient(GatewayClient):
-    """One call; ``call_id`` stands for the ``callSid``."""
+    """One call; ``call_id`` stands for the ``callSid``, ``parameters`` are custom parameters.
+
+    One parameter is the client's own: ``auth_token`` signs the request.
+    """
 
     name: ClassVar[str] = "twilio"
     path: ClassVar[str] = "/twilio"
@@ -34,6 +38,7 @@ class TwilioClient(GatewayClient):
         parameters: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(call_id=call_id, caller=caller, parameters=parameters)
+        self._auth_token = self.parameters.pop("auth_token", None)
         self._stream_sid = f"MZ{call_id}"
         self._sequence = self._chunk = 0
         self._sent_s = 0.0
@@ -42,6 +47,12 @@ class TwilioClient(GatewayClient):
     def encoding(self) -> Encoding:
         """Mu-law."""
         return Encoding.MULAW
+
+    def headers(self, *, host: str, path: str) -> Mapping[str, str]:
+        """The signature, where there is an ``auth_token``."""
+        if self._auth_token is None:
+            return {}
+        return {"X-Twilio-Signature": signature(self._auth_token, f"wss://{host}{path}")}
 
     def begin(self) -> list[Message]:
         """``connected`` and ``start``."""
