@@ -23,6 +23,7 @@ from ivr.gateways.messages import json_object, shown
 
 __all__ = ["ChanWebSocketClient"]
 
+_CHANNEL_ID = "1795572358.7"
 _FRAME_S = 0.02
 #: ``QUEUE_LENGTH_MAX``, ``…_XOFF_LEVEL`` and ``…_XON_LEVEL`` of Asterisk's, frames.
 _MOST, _XOFF, _XON = 1000, 900, 800
@@ -73,26 +74,27 @@ class ChanWebSocketClient(GatewayClient):
     def _frame_bytes(self) -> int:
         return round(_FRAME_S * self.rate_hz) * self.encoding.bytes_per_sample
 
+    def query(self) -> Mapping[str, str]:
+        """What ``v(call_id=…,caller=…)`` of the dialplan makes of the URL."""
+        return {"call_id": self.call_id} | ({"caller": self.caller} if self.caller else {})
+
     def begin(self) -> list[Message]:
-        """``MEDIA_START``; the id is that of the channel, the caller comes by a variable."""
+        """``MEDIA_START``, of a channel that is not the caller's."""
         start: dict[str, Any] = {
             "connection_id": "kapok",
             "channel": "WebSocket/kapok/0x7f0001",
-            "channel_id": self.call_id,
+            "channel_id": _CHANNEL_ID,
             "format": self._codec,
             "optimal_frame_size": self._frame_bytes,
             "ptime": 20,
         }
         if self._json:
-            start["channel_variables"] = {
-                **self.parameters,
-                **({"KAPOK_CALLER": self.caller} if self.caller else {}),
-            }
+            start["channel_variables"] = self.parameters
         return [self._event("MEDIA_START", start)]
 
     def digit(self, digit: str) -> list[Message]:
         """``DTMF_END``."""
-        return [self._event("DTMF_END", {"digit": digit, "channel_id": self.call_id})]
+        return [self._event("DTMF_END", {"digit": digit, "channel_id": _CHANNEL_ID})]
 
     def hang_up(self) -> list[Message]:
         """Nothing: Asterisk closes the WebSocket."""
@@ -149,7 +151,7 @@ class ChanWebSocketClient(GatewayClient):
         self.buffer.add(now_s, len(pcm) / 2 / self.rate_hz)
         if not self._full and queued + len(data) / self._frame_bytes >= _XOFF:
             self._full = True
-            said.append(Answer((self._event("MEDIA_XOFF", {"channel_id": self.call_id}),)))
+            said.append(Answer((self._event("MEDIA_XOFF", {"channel_id": _CHANNEL_ID}),)))
         return [*said, Sound(pcm, self.rate_hz)]
 
     def advance(self, *, now_s: float) -> list[Message]:
@@ -157,9 +159,9 @@ class ChanWebSocketClient(GatewayClient):
         sent: list[Message] = []
         if self._full and self.buffer.left_s(now_s) / _FRAME_S < _XON:
             self._full = False
-            sent.append(self._event("MEDIA_XON", {"channel_id": self.call_id}))
+            sent.append(self._event("MEDIA_XON", {"channel_id": _CHANNEL_ID}))
         for name in self.buffer.reached(now_s):
-            told = {"channel_id": self.call_id, "correlation_id": name}
+            told = {"channel_id": _CHANNEL_ID, "correlation_id": name}
             sent.append(self._event("MEDIA_BUFFERING_COMPLETED", told))
         return sent
 

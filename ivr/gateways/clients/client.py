@@ -191,6 +191,10 @@ class GatewayClient(ABC):
         """Of the upgrade request to ``path`` at ``host``, besides WebSocket's own."""
         return {}
 
+    def query(self) -> Mapping[str, str]:
+        """Of the URL that is connected to, where the gateway writes one."""
+        return {}
+
     @abstractmethod
     def begin(self) -> list[Message]:
         """What the gateway sends first."""

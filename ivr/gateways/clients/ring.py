@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,6 +234,8 @@ async def _websocket(
     parts = urlsplit(url)
     if parts.path in ("", "/"):
         parts = parts._replace(path=client.path)
+    query = "&".join(filter(None, (parts.query, urlencode(client.query()))))
+    parts = parts._replace(query=query)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     async with connect(
         parts.geturl(),
