@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,21 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.cli._cases import load_cases
+from ivr.cli.progress import progress
+from ivr.cli.simulate import scenario_file
 from ivr.intent.cases import decided
 from ivr.intent.compare import Change, Comparison, compare
 from ivr.intent.matcher import Matcher
+from ivr.intent.types import Match
 from ivr.language import Language
 from ivr.queues.catalogue import load_catalogue
+from ivr.queues.experiment import MEASURES, Runner
+from ivr.queues.experiment import Comparison as Waits
+from ivr.queues.experiment import compare as simulate
+from ivr.queues.experiment_edit import edited_scenario
+from ivr.queues.navigation import Observation
+from ivr.queues.report_words import change_of, value_of
+from ivr.queues.scenario import Scenario, load_scenario
 
 __all__ = ["command"]
 
@@ -33,6 +44,8 @@ _COLOURS = {"worse": "red", "better": "green", "unknown": "yellow", "same": "def
     type=click.Choice([code.value for code in Language]),
     help="Of lines that name none.",
 )
+@click.option("--scenario", type=click.Path(path_type=Path),
+              help="Simulate what the edit does to waiting in this hotline.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--fail-on-worse", is_flag=True, help="Exit with status 1 where accuracy falls.")
 @click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
@@ -41,6 +54,7 @@ def command(
     new: Path,
     calls: Path,
     language: str | None,
+    scenario: Path | None,
     as_json: bool,
     fail_on_worse: bool,
     config: Path | None,
@@ -52,17 +66,22 @@ def command(
 
     \b
         ivr diff config/queues.yaml draft.yaml --calls calls.jsonl
-        ivr diff config/queues.yaml draft.yaml --calls audio_fixtures
+        ivr diff config/queues.yaml draft.yaml --calls audio_fixtures --scenario city
     """
+    hotline = load_scenario(scenario_file(scenario)) if scenario is not None else None
     before, after = load_catalogue(old), load_catalogue(new)
     cases = load_cases(
         calls, before, language=Language(language) if language else None, config=config
     )
     comparison = compare(Matcher(before), Matcher(after), cases)
+    waits = _waits(hotline, comparison, str(calls)) if hotline is not None else None
     if as_json:
-        click.echo(json.dumps(_object(comparison), ensure_ascii=False))
+        found = _object(comparison) | ({"waits": _waits_object(waits)} if waits else {})
+        click.echo(json.dumps(found, ensure_ascii=False))
     else:
         _show(comparison, Console())
+        if waits is not None:
+            Console().print(_waits_table(waits))
     accuracy = comparison.accuracy()
     if fail_on_worse and accuracy is not None and accuracy[1] < accuracy[0]:
         sys.exit(1)
@@ -132,4 +151,48 @@ def _shares(comparison: Comparison) -> Table:
         table.add_row(
             name, str(before), str(after), f"{after - before:+d}" if after != before else ""
         )
+    return table
+
+
+# --- waiting --------------------------------------------------------------------------------
+
+_MEASURES = [measure for measure in MEASURES if measure.name in (
+    "mean_to_agent_s", "mean_wait_s", "service_level", "abandonment", "transfer_rate")]  # fmt: skip
+
+
+def _waits(scenario: Scenario, comparison: Comparison, calls: str) -> Waits:
+    """The hotline navigated by the old and by the new queues; labels say what callers need."""
+
+    def seen(side: str) -> list[Observation]:
+        found = []
+        for change in comparison.labelled:
+            match: Match = getattr(change, side)
+            found.append(Observation(change.case.expected or "", match.decision, match.queue))
+        return found
+
+    edited = edited_scenario(scenario, seen("before"), seen("after"), calls=calls)
+    with progress("simulating", 2 * edited.file.study.replications) as advance:
+        return simulate(edited, runner=Runner(advance=advance))
+
+
+def _waits_object(waits: Waits) -> dict[str, Any]:
+    return {
+        scope: {m.name: asdict(waits.figure(m.name, scope)) for m in _MEASURES}
+        for scope in waits.scopes
+    }
+
+
+def _waits_table(waits: Waits) -> Table:
+    table = Table("callers who need", title="What the edit does to waiting: before → after")
+    for words in ("to the agent", "change", "wait", "in time", "gave up", "transfers"):
+        table.add_column(words, justify="right")
+    for scope in waits.scopes:
+        cells = []
+        for measure in _MEASURES:
+            figure = waits.figure(measure.name, scope)
+            pair = (value_of(measure, i.mean) for i in (figure.before, figure.after))
+            cells.append(" → ".join(pair))
+            if measure.name == "mean_to_agent_s":
+                cells.append(change_of(measure, figure.change, figure.relative))
+        table.add_row(scope, *cells)
     return table

@@ -32,7 +32,7 @@ from ivr.queues.scenario import Scenario, load_scenario
 from ivr.queues.simulation.runs import DaskCluster, Engine, LocalThreads
 from ivr.settings import find_home
 
-__all__ = ["command"]
+__all__ = ["command", "scenario_file"]
 
 _FOLDER = Path("config", "scenarios")
 _BY_QUEUE = ("mean_to_agent_s", "mean_wait_s", "service_level", "abandonment", "transfer_rate")
@@ -82,7 +82,7 @@ def command(
         ivr simulate config/scenarios/small.yaml --html report.html
         ivr simulate mine.yaml --calls calls-of-november.csv
     """
-    found = _changed(load_scenario(_file(scenario)), replications, seed, days)
+    found = _changed(load_scenario(scenario_file(scenario)), replications, seed, days)
     write = _page(html) if html is not None else None
     engine: Engine = DaskCluster(cluster) if cluster else LocalThreads(workers)
     fit = None
@@ -98,7 +98,7 @@ def command(
         write(study)
 
 
-def _file(given: Path) -> Path:
+def scenario_file(given: Path) -> Path:
     """The file itself, or the scenario of that name."""
     if given.is_file() or given.suffix or len(given.parts) > 1:
         return given

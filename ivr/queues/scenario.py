@@ -527,6 +527,13 @@ def _uncovered(source: YamlSource, catalogue: Catalogue | None) -> Iterator[Faul
             str(s.get("queue") if isinstance(s, dict) else s)
             for s in (skills if isinstance(skills, list) else [])
         }
+    if catalogue and answered and catalogue.default_queue not in answered:
+        yield Fault(
+            source.key_place(("agents",)),
+            f"no group of agents answers {catalogue.default_queue!r}, the default queue, "
+            "where callers come who are not understood",
+            f"add a group with 'skills: [{catalogue.default_queue}]'",
+        )
     for need in _group(source, ("callers", "needs")):
         if catalogue and need in catalogue.queue_ids and need not in answered:
             yield Fault(

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ivr.cli import cli
+from tests.queues.test_experiment import TEXT
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEUES = ROOT / "config" / "queues.yaml"
@@ -71,3 +72,29 @@ def test_a_worse_edit_can_fail(tmp_path: Path, calls: Path) -> None:
     result = run(QUEUES, path, "--calls", calls, "--fail-on-worse")
     assert result.exit_code == 1, result.output
     assert "worse" in result.output
+
+
+def test_what_the_edit_does_to_waiting(draft: Path, calls: Path, tmp_path: Path) -> None:
+    """Nothing is routed without a question any more: every caller is asked, hence later."""
+    text = TEXT.replace("../queues.yaml", str(QUEUES))
+    text = text.replace("social_security", "urban_housing_fund")
+    scenario = tmp_path / "scenario.yaml"
+    navigation = ROOT / "config" / "scenarios" / "navigation.yaml"
+    scenario.write_text(text.replace("navigation.yaml", str(navigation)), encoding="utf-8")
+    result = run(QUEUES, draft, "--calls", calls, "--scenario", scenario, "--json")
+    assert result.exit_code == 0, result.output
+    waits = json.loads(result.stdout)["waits"]
+    asked, same = (waits[q]["mean_to_agent_s"]["change"]["mean"] for q in
+                   ("urban_housing_fund", "general"))  # fmt: skip
+    assert asked > 1  # in a full queue a part of the question's seconds would be waited anyway
+    assert abs(same) < asked / 3  # no call of it is among the labelled ones
+    shown = run(QUEUES, draft, "--calls", calls, "--scenario", scenario)
+    assert "What the edit does to waiting" in shown.output
+
+
+def test_calls_without_labels_tell_nothing_of_waiting(draft: Path, tmp_path: Path) -> None:
+    calls = tmp_path / "calls.txt"
+    calls.write_text("我想攞公积金\n", encoding="utf-8")
+    given = ("--calls", calls, "--language", "yue", "--scenario", "small")
+    result = run(QUEUES, draft, *given)
+    assert "no call is labelled with a need" in str(result.exception)

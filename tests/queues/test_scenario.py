@@ -88,8 +88,10 @@ def test_faults_have_place_and_mend(old: str, new: str, expected: str) -> None:
 def test_a_need_that_nobody_answers_is_refused() -> None:
     text = TEXT.replace("queue: general, level: 1", "queue: consumer_rights, level: 1")
     text = text.replace("- group: general", "- group: public_security")
-    with pytest.raises(ConfigError, match="no group of agents answers 'general'"):
+    with pytest.raises(ConfigError) as error:
         scenario(text)
+    assert "no group of agents answers 'general';" in str(error.value)
+    assert "'general', the default queue" in str(error.value)
 
 
 def test_a_navigation_file_must_have_measured_every_need(tmp_path: Path) -> None:
