@@ -116,6 +116,15 @@ def _check_url(url: str) -> str:
     return url.strip()
 
 
+def _check_stream_url(url: str) -> str:
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise refuse(
+            f"{url[:60]!r} is no WebSocket address", "write for example wss://kapok.example/jambonz"
+        )
+    return url.strip()
+
+
 HomePath = Annotated[Path, BeforeValidator(_from_home)]
 SecretText = Annotated[str, BeforeValidator(_read_secret)]  # with Field(repr=False)
 Count = Annotated[int, Strict()]
@@ -215,11 +224,21 @@ class TwilioSettings(_Model):
     )
 
 
+class JambonzSettings(_Model):
+    """jambonz: what its webhooks are answered."""
+
+    #: where it streams to; null: the host that it asked, at the server's port
+    stream_url: Annotated[str, Strict(), AfterValidator(_check_stream_url)] | None = Field(
+        default=None, examples=["stream_url: wss://kapok.example/jambonz"]
+    )
+
+
 class GatewaysSettings(_Model):
     """What single gateways need; see docs/gateways/."""
 
     twilio: TwilioSettings = Field(default=TwilioSettings(), examples=["twilio:"])
     genesys: GenesysSettings = Field(default=GenesysSettings(), examples=["genesys:"])
+    jambonz: JambonzSettings = Field(default=JambonzSettings(), examples=["jambonz:"])
     #: TCP port for Asterisk's AudioSocket; 0: any free, null: off
     audiosocket_port: Count | None = Field(
         default=None, ge=0, le=65_535, examples=["audiosocket_port: 9092"]

@@ -10,6 +10,8 @@
 | ``GET /queues`` | the queues with callers waiting; ``?format=yaml`` the file | view |
 | ``PUT /queues`` | replaces the file; ``?dry_run=1`` checks it alone | edit |
 | ``POST /queues/ID/events`` | ``{"event": …, "call_id": …}`` from the agents | gateway |
+| ``POST /jambonz/call`` | jambonz' webhook of a new call: the verb ``listen`` | gateway |
+| ``POST /jambonz/decision`` | its ``actionHook``: the verbs that move the call | gateway |
 | ``GET /audit`` | the last changes of the configuration; ``?last=50`` | administer |
 
 A refused edit answers 422 with every fault: file, line, column, what, mend. Errors are
@@ -32,10 +34,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
+from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
 
 from ivr.errors import AccessError, ConfigError, ServerError
+from ivr.gateways.jambonz import call_verbs, decision_verbs
 from ivr.intent.slots import SECRET, mask
 from ivr.queues.catalogue import Catalogue
 from ivr.server.access import ANYONE, Access, Identity, Permission, RateLimiter, without_token
@@ -55,6 +59,8 @@ _log = logging.getLogger(__name__)
 #: A character of Chinese takes three bytes.
 _MAX_BODY_BYTES: Final = 3 * MAX_BYTES
 _MAX_EVENT_BYTES: Final = 4_096
+#: jambonz tells the whole call with each hook.
+_MAX_HOOK_BYTES: Final = 65_536
 _MAX_LISTED: Final = 1_000
 _EVENTS: Final = frozenset({"arrived", "answered", "abandoned"})
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
@@ -116,6 +122,8 @@ class Sources:
     now: Callable[[], datetime]
     board: Board | None = None
     shared: SharedDecisions | None = None
+    #: the request's host name to the address that jambonz streams to; None: not known
+    stream_url: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,8 @@ class HttpApi:
             _Route("GET", "/queues", (Permission.VIEW,), self._queues),
             _Route("PUT", "/queues", (Permission.EDIT,), self._edit),
             _Route("POST", "/queues/{id}/events", (Permission.REPORT,), self._report),
+            _Route("POST", "/jambonz/call", (Permission.DECISION,), self._jambonz_call),
+            _Route("POST", "/jambonz/decision", (Permission.DECISION,), self._jambonz_decision),
             _Route("GET", "/audit", (Permission.ADMINISTER,), self._audit),
         )
         self._runner: web.AppRunner | None = None
@@ -360,6 +370,29 @@ class HttpApi:
             "state": record.state,
         }
 
+    # --- jambonz -------------------------------------------------------------------------
+
+    async def _jambonz_call(self, request: web.Request) -> web.Response:
+        if self._sources.stream_url is None:
+            return _error(503, "this server does not know the address of its WebSocket port")
+        # jambonz sends no headers of ours: what authorised it goes along in the addresses.
+        token = without_token(request.path_qs)[1]
+        query = f"?{urlencode({'token': token})}" if token else ""
+        host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or "127.0.0.1"
+        verbs = call_verbs(
+            stream_url=self._sources.stream_url(host) + query,
+            decision_url=f"/jambonz/decision{query}",
+        )
+        return _verbs(verbs)
+
+    async def _jambonz_decision(self, request: web.Request) -> web.Response:
+        told = _object(await request.content.read(_MAX_HOOK_BYTES + 1), most=_MAX_HOOK_BYTES)
+        call_id = told.get("call_sid")
+        known = await self._decision(call_id) if isinstance(call_id, str) else None
+        if known is None:
+            _log.warning("jambonz asks for a call that is not known here: a person takes it")
+        return _verbs(decision_verbs(known, person_queue=self._sources.catalogue().default_queue))
+
     # --- queues --------------------------------------------------------------------------
 
     async def _queues(self, request: web.Request) -> web.Response:
@@ -516,9 +549,13 @@ def _faults(error: FaultsError) -> web.Response:
     return _json({"ok": False, "error": str(error), "errors": faults}, status=422)
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def _verbs(verbs: list[dict[str, Any]]) -> web.Response:
+    return web.Response(text=json.dumps(verbs), content_type="application/json")
+
+
+def _object(raw: bytes, *, most: int = _MAX_EVENT_BYTES) -> dict[str, Any]:
     with suppress(ValueError, RecursionError):
-        told = json.loads(raw[: _MAX_EVENT_BYTES + 1])
+        told = json.loads(raw[: most + 1])
         if isinstance(told, dict):
             return told
     return {}

@@ -211,6 +211,7 @@ class Operations:
             now=running.now,
             board=self._board,
             shared=self.store,
+            stream_url=self._stream_url,
         )
         server = self._settings.server
         return HttpApi(
@@ -220,6 +221,13 @@ class Operations:
             port=self._http_port,
             tls=self.tls,
         )
+
+    def _stream_url(self, host: str) -> str:
+        """Where jambonz streams to: as the settings say, else where it asked, at our port."""
+        told = self._settings.gateways.jambonz.stream_url
+        name = f"[{host}]" if ":" in host else host
+        scheme = "wss" if self.tls else "ws"
+        return told or f"{scheme}://{name}:{self._settings.server.port}/jambonz"
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
