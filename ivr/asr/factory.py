@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from ivr.asr.bilingual import BilingualRecogniser, EndpointRules
 from ivr.asr.engine import Engine
@@ -123,6 +124,8 @@ class Speech:
     alternatives: int = 10
     #: finds the speech in a call's audio; None: all audio is decoded
     voice: VoiceModel | None = None
+    #: threads that a server needs for each core: these decode themselves
+    jobs_each: ClassVar[int] = 1
 
     @property
     def rate_hz(self) -> int:

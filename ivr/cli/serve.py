@@ -77,7 +77,7 @@ def command(
     """
     configure(level=log_level, form=log_format)
     settings = load_settings(config)
-    services = Services.load(settings)
+    services = Services.load(settings, isolated=True)
     fixed = moment(at, services.catalogue.timezone) if at else None
     now = (lambda: fixed) if fixed else None
     operations = Operations.open(
@@ -92,6 +92,7 @@ def command(
     try:
         asyncio.run(_run(server, settings, ready_file=ready_file, drain_s=drain_s))
     finally:
+        services.close()
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
 

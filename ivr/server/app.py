@@ -39,6 +39,7 @@ from ivr.gateways import choose, gateway_class
 from ivr.gateways.gateway import Gateway, Upgrade, UpgradeError
 from ivr.queues.reload import CatalogueWatch
 from ivr.server.call import Call, Desk, refuse
+from ivr.server.call_files import CallFiles
 from ivr.server.conversation import Services
 from ivr.server.health import Health
 from ivr.server.operations import Operations, Running
@@ -94,13 +95,14 @@ class KapokServer:
         self._watching: asyncio.Task[None] | None = None
         self._settings = settings
         self._limits = settings.server
-        self._workers = settings.recognition.threads
+        self._workers = settings.recognition.threads * services.speech.jobs_each
         self._host = host if host is not None else settings.server.host
         self._port = port if port is not None else settings.server.port
         zone = ZoneInfo(services.catalogue.timezone)
         self._now = now or (lambda: datetime.now(zone))
         self._new_call_id = new_call_id
         self._voice = voice
+        self._files = CallFiles(settings.call_log)
         self._operations = operations or Operations(
             settings, catalogue=services.catalogue, host=self._host, now=self._now
         )
@@ -346,6 +348,7 @@ class KapokServer:
             await call.run()
 
     def _desk(self) -> Desk:
+        store = self._operations.store
         return Desk(
             services=self._services,
             limits=self._limits,
@@ -356,7 +359,14 @@ class KapokServer:
             decided=self._decided,
             metrics=self._operations.metrics,
             tracing=self._operations.tracing,
+            files=self._files,
+            records=(store.append,) if store is not None else (),
+            expected_wait_s=self._expected_wait_s,
         )
+
+    def _expected_wait_s(self, queue: str) -> float | None:
+        waits = self._operations.waits
+        return waits.expected_wait_s(queue, self._now().timestamp()) if waits is not None else None
 
     def _decided(self, decision: Decision) -> None:
         self._operations.decided(decision)

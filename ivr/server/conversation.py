@@ -22,10 +22,12 @@ from typing import Any
 
 from ivr.asr.bilingual import BilingualRecogniser, Heard, Utterance
 from ivr.asr.factory import Speech, load_speech
+from ivr.asr.workers import RemoteRecogniser, SpeechWorkers
 from ivr.audio.codecs import Decoder
 from ivr.audio.resample import Resampler
 from ivr.call.barge_in import BargeIn
 from ivr.call.caller_list import CallerList
+from ivr.call.event_log import EventLog, masked
 from ivr.call.events import (
     BargedIn,
     CallStarted,
@@ -51,7 +53,7 @@ from ivr.call.events import (
 )
 from ivr.call.prompt_audio import PromptAudio
 from ivr.call.prompts import PromptTexts, load_prompts
-from ivr.call.session import CallSession, Limits
+from ivr.call.session import Limits
 from ivr.call.transitions import State
 from ivr.call.turn import Final, Turn
 from ivr.call.voice import RATE_HZ as BARGE_IN_RATE_HZ
@@ -64,6 +66,7 @@ from ivr.intent.slots import find, mask, mask_partial
 from ivr.intent.types import Decision, Match
 from ivr.queues.catalogue import Catalogue, load_catalogue
 from ivr.queues.reload import installed_version
+from ivr.server.call_files import CallKeeping
 from ivr.settings import Settings
 
 __all__ = ["Conversation", "Services"]
@@ -74,6 +77,8 @@ _log = logging.getLogger(__name__)
 _PROMPTS_KEPT = 32
 #: So much of a voice over a prompt, seconds in all, makes words over it the caller's.
 _VOICED_S = 0.2
+#: How often the session is told that the caller goes on speaking, s.
+_SPEAKING_TOLD_S = 1.0
 #: How probable the language is that a caller has asked for.
 _CHOSEN = 0.8
 
@@ -82,7 +87,7 @@ _CHOSEN = 0.8
 class Services:
     """What all calls share; loaded once, before listening."""
 
-    speech: Speech
+    speech: Speech | SpeechWorkers
     catalogue: Catalogue
     matcher: Matcher
     limits: Limits
@@ -95,8 +100,11 @@ class Services:
     version: str  # of queues, phrases and prompts
 
     @classmethod
-    def load(cls, settings: Settings) -> Services:
+    def load(cls, settings: Settings, *, isolated: bool = False) -> Services:
         """Load models and queues as the settings name them.
+
+        Args:
+            isolated: recognition goes on in processes of its own; :meth:`close` ends them.
 
         Raises:
             ConfigError: the catalogue of queues, or the prompts, are not valid.
@@ -104,7 +112,9 @@ class Services:
         """
         catalogue = load_catalogue(settings.queues)
         return cls(
-            speech=load_speech(settings, hot_words=catalogue.hot_words),
+            speech=SpeechWorkers.start(settings, hot_words=catalogue.hot_words)
+            if isolated
+            else load_speech(settings, hot_words=catalogue.hot_words),
             catalogue=catalogue,
             matcher=Matcher(catalogue),
             limits=Limits.from_settings(settings),
@@ -117,6 +127,11 @@ class Services:
             version=installed_version(settings.queues, catalogue, prompts=settings.prompts),
         )
 
+    def close(self) -> None:
+        """End the processes that recognise, where there are any."""
+        if isinstance(self.speech, SpeechWorkers):
+            self.speech.close()
+
     def with_catalogue(self, catalogue: Catalogue) -> Services:
         """Other queues and prompts; where the hot words are others, the speech models too.
 
@@ -128,7 +143,11 @@ class Services:
         """
         speech, settings = self.speech, self.settings
         if catalogue.hot_words != self.catalogue.hot_words:
-            speech = load_speech(settings, hot_words=catalogue.hot_words)
+            speech = (
+                speech.with_hot_words(catalogue.hot_words)
+                if isinstance(speech, SpeechWorkers)
+                else load_speech(settings, hot_words=catalogue.hot_words)
+            )
         return replace(
             self,
             speech=speech,
@@ -154,6 +173,7 @@ class Conversation:
         plays_prompts: the gateway plays the prompts that it is sent: then a voice over one is told
             from its echo and from noise, and only such a voice cuts it.
         expected_wait_s: the wait of a caller who joins a queue (id) now; None: not known.
+        keep: where the call's event log and, if wanted, its audio go; nowhere without.
     """
 
     def __init__(
@@ -167,6 +187,7 @@ class Conversation:
         caller: str | None = None,
         plays_prompts: bool = False,
         expected_wait_s: Callable[[str], float | None] = lambda queue: None,
+        keep: CallKeeping | None = None,
     ) -> None:
         self._services = services
         self._log = log
@@ -174,12 +195,20 @@ class Conversation:
         self._stream = stream
         self._decoder = Decoder(stream.encoding)
         self._bytes = 0
-        self._recogniser: BilingualRecogniser | None = None
+        self._recogniser: BilingualRecogniser | RemoteRecogniser | None = None
         by_voice = plays_prompts and services.settings.dialogue.barge_in == "voice"
         self._over_prompt = BargeIn(services.voice_model.stream()) if by_voice else None
         self._to_barge_in = Resampler(stream.rate_hz, BARGE_IN_RATE_HZ)
+        self._spoke_s = -_SPEAKING_TOLD_S  # when the session was last told that the caller speaks
         self._barged = False  # into the prompt that is being played
-        self._session = CallSession(
+        self._keep = keep or CallKeeping()
+        self._book = EventLog(
+            self._keep.record,
+            call_id=call_id or "",
+            began=local_time,
+            version=services.version,
+        )
+        self._session = self._book.session(
             matcher=services.matcher,
             catalogue=services.catalogue,
             limits=services.limits,
@@ -259,7 +288,9 @@ class Conversation:
     def hang_up(self) -> Turn:
         """The connection is gone: end the call and let go of its recognisers."""
         self._recogniser = None
-        return Turn(events=self._give(HungUp(self.heard_s)))
+        events = self._give(HungUp(self.heard_s))
+        self._keep.close()
+        return Turn(events=events)
 
     def fail(self, reason: str) -> Turn:
         """Recognition of this call cannot go on: a person takes it."""
@@ -280,7 +311,7 @@ class Conversation:
 
     def _give(self, given: Input) -> tuple[Event, ...]:
         before = self._session.state
-        events = self._session.receive(given)
+        events = self._book.receive(given)
         if self._session.state is not before and not isinstance(given, CallStarted):
             self._log.info("%s -> %s", before, self._session.state)
         self._note_prompts(events, cuts=_cuts(given))
@@ -321,6 +352,7 @@ class Conversation:
             if self._session.slow:
                 self._slow_down()
         pcm = self._decoder.decode(data)
+        self._keep.audio(pcm)
         events = self._listen_over_prompt(pcm)
         if self._over_prompt is not None and self._over_prompt.echo:
             pcm = bytes(len(pcm))  # the recogniser would understand it
@@ -363,7 +395,7 @@ class Conversation:
         self._recogniser.finish()
         return self._without_words(events) if _says(events) else Turn(partial="", events=events)
 
-    def _new_recogniser(self) -> BilingualRecogniser:
+    def _new_recogniser(self) -> BilingualRecogniser | RemoteRecogniser:
         stream = self._stream
         alternatives = max(stream.alternatives, self._services.speech.alternatives)
         recogniser = self._services.speech.call(rate_hz=stream.rate_hz, alternatives=alternatives)
@@ -374,7 +406,10 @@ class Conversation:
     def _time_passed(self, heard: Heard) -> tuple[Event, ...]:
         now_s = self.heard_s
         speaks = heard.speech and self._words_count()
-        barged = self._give(SpeechStarted(now_s)) if speaks else ()
+        barged: tuple[Event, ...] = ()
+        if speaks and now_s - self._spoke_s >= _SPEAKING_TOLD_S:
+            self._spoke_s = now_s
+            barged = self._give(SpeechStarted(now_s))
         return (*barged, *self._give(Tick(now_s)))
 
     # --- finals --------------------------------------------------------------------------
@@ -398,7 +433,12 @@ class Conversation:
         )
         hypotheses = utterance.recognition.hypotheses
         texts = tuple(hypothesis.text for hypothesis in hypotheses)
-        events += self._give(UtteranceMatched(self.heard_s, found, utterance.language, texts))
+        self._spoke_s = -_SPEAKING_TOLD_S
+        # The call goes by the words as they may be kept, so that its log runs the same again.
+        kept = tuple(map(mask, texts))
+        events += self._give(
+            UtteranceMatched(self.heard_s, masked(found), utterance.language, kept)
+        )
         added = self._added(found, events, utterance if texts else None)
         self._log_decision(utterance, added)
         final = Final(hypotheses=tuple(hypotheses), offset_s=utterance.start_s, added=added)

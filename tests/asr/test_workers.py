@@ -1,0 +1,140 @@
+"""Recognition in processes of its own: the same results, and what a dead one costs."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ivr.asr.bilingual import BilingualRecogniser, Utterance
+from ivr.asr.factory import load_speech
+from ivr.asr.workers import RemoteRecogniser, SpeechWorkers
+from ivr.errors import AudioError, ModelError
+from ivr.language import Language
+from tests.server.installation import Installation, speak, write_installation
+
+CANTONESE = speak(Language.CANTONESE, "我想查吓", "社保")
+MANDARIN = speak(Language.MANDARIN, "我要查", "公积金")
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    return write_installation(tmp_path_factory.mktemp("workers") / "kapok")
+
+
+@pytest.fixture(scope="module")
+def speech(installation: Installation) -> Iterator[SpeechWorkers]:
+    with SpeechWorkers.start(installation.settings(), workers=2) as workers:
+        yield workers
+
+
+def utterance(call: BilingualRecogniser | RemoteRecogniser, pcm: bytes) -> Utterance:
+    for at in range(0, len(pcm), 1600):
+        if call.accept(pcm[at : at + 1600]).endpoint:
+            break
+    return call.finish()
+
+
+def eventually(holds: Callable[[], bool], *, within_s: float = 30.0) -> None:
+    """Wait for another process; a condition of the operating system, not a sleep."""
+    ends = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < ends, "it did not come to pass"
+        threading.Event().wait(0.02)
+
+
+def test_a_worker_hears_what_this_process_hears(
+    installation: Installation, speech: SpeechWorkers
+) -> None:
+    here, there = load_speech(installation.settings()).call(), speech.call()
+    assert there.rate_hz == speech.rate_hz == 8000
+    for pcm in (CANTONESE, MANDARIN):
+        assert utterance(there, pcm) == utterance(here, pcm)
+
+
+def test_what_a_call_settles_is_the_workers_too(speech: SpeechWorkers) -> None:
+    call = speech.call()
+    call.keep(Language.CANTONESE)
+    call.rules = replace(call.rules, min_trailing_silence_s=0.9)
+    assert call.rules.min_trailing_silence_s == 0.9
+    assert set(utterance(call, CANTONESE).recognitions) == {Language.CANTONESE}
+    call.keep(None)
+    call.settle(Language.MANDARIN, 0.99)
+    call.reset()
+    assert call.accept(b"").language is Language.MANDARIN
+
+
+def test_errors_of_a_step_come_back_and_the_call_goes_on(speech: SpeechWorkers) -> None:
+    call = speech.call()
+    with pytest.raises(AudioError, match="whole number"):
+        call.accept(b"\0")
+    assert utterance(call, CANTONESE).text == "我想查吓社保"
+
+
+def test_calls_are_spread_and_forgotten(installation: Installation) -> None:
+    with SpeechWorkers.start(installation.settings(), workers=2) as speech:
+        calls = [speech.call() for _ in range(6)]
+        assert [w.calls for w in speech._workers] == [3, 3]
+        calls[0].close()
+        assert [w.calls for w in speech._workers] == [2, 3]
+        calls.clear()
+        gc.collect()
+        assert [w.calls for w in speech._workers] == [0, 0]
+
+
+def test_a_dead_worker_costs_its_own_calls_alone(installation: Installation) -> None:
+    with SpeechWorkers.start(installation.settings(), workers=2) as speech:
+        doomed, other = speech.call(), speech.call()
+        first = speech.pids[0]
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: len(speech.pids) == 1)
+        with pytest.raises(ModelError, match="worker of this call was lost"):
+            doomed.accept(bytes(1600))
+        assert utterance(other, CANTONESE).text == "我想查吓社保"
+        # New calls go to the one that lives; the other is replaced without anybody's help.
+        assert utterance(speech.call(), MANDARIN).text == "我要查公积金"
+        eventually(lambda: len(speech.pids) == 2)
+        assert first not in speech.pids
+        assert speech.restarts == 1
+        with pytest.raises(ModelError):
+            doomed.finish()
+
+
+def test_with_no_worker_alive_a_call_is_refused_until_there_is_one(
+    installation: Installation,
+) -> None:
+    with SpeechWorkers.start(installation.settings(), workers=1) as speech:
+        os.kill(speech.pids[0], signal.SIGKILL)
+        eventually(lambda: not speech.pids)
+        with pytest.raises(ModelError, match="no recognition worker is alive"):
+            speech.call()
+        eventually(lambda: len(speech.pids) == 1)
+        assert utterance(speech.call(), CANTONESE).text == "我想查吓社保"
+
+
+def test_a_model_that_cannot_be_loaded_is_said_at_the_start(tmp_path: Path) -> None:
+    broken = write_installation(tmp_path / "kapok")
+    model = broken.home / "models" / "yue" / "am" / "final.mdl"
+    model.write_bytes(model.read_bytes()[:200])
+    with pytest.raises(ModelError, match="yue"):
+        SpeechWorkers.start(broken.settings(), workers=1)
+
+
+def test_new_hot_words_come_with_new_workers(installation: Installation) -> None:
+    with SpeechWorkers.start(installation.settings(), workers=1) as old:
+        call = old.call()
+        with old.with_hot_words(["月亮"]) as fresh:
+            assert utterance(fresh.call(), CANTONESE).text == "我想查吓社保"
+            # Its call is served to the end, then it ends by itself.
+            assert utterance(call, MANDARIN).text == "我要查公积金"
+            (pid,) = old.pids
+            call.close()
+            eventually(lambda: not old.pids)
+            eventually(lambda: not Path(f"/proc/{pid}").exists())
