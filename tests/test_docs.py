@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 PAGES += [ROOT / "audio_fixtures" / "README.md"]
 #: What a reader of the docs finds in the directory where the commands are run.
 SHARED = ("audio_fixtures", "config", "docs", "models")
@@ -111,7 +111,7 @@ ALL = [
 ]
 RUN = [block for block in ALL if block.info != "no-run"]
 HAS_MODELS = all((ROOT / "models" / code / "am" / "final.mdl").is_file() for code in ("cmn", "yue"))
-_HEARS = re.compile(r"\bivr (serve|replay|transcribe)\b")
+_HEARS = re.compile(r"\bivr (serve|replay|transcribe|call)\b")
 
 
 @pytest.fixture

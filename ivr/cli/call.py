@@ -73,6 +73,7 @@ class _Line:
     metavar="KEY[@SECONDS]",
     help="Press a key, after so many seconds; without them, after the recording.",
 )
+@click.option("--call-id", help="How the gateway names the call; by default a random UUID.")
 @click.option("--caller", help="The caller's number.")
 @click.option("--param", multiple=True, metavar="NAME=VALUE", help="What the dialplan passes on.")
 @click.option(
@@ -97,6 +98,7 @@ def command(
     token: str | None,
     pace: str,
     dtmf: tuple[str, ...],
+    call_id: str | None,
     caller: str | None,
     param: tuple[str, ...],
     patience_s: float,
@@ -127,7 +129,7 @@ def command(
         async with _line(
             url, http_url, token, settings, at, lambda p: tell(clock(), "kapok", p.text)
         ) as line:
-            client = _client(gateway, caller, _parameters(param), settings)
+            client = _client(gateway, call_id, caller, _parameters(param), settings)
             clock.start()
             result = await ring(
                 client,
@@ -194,11 +196,15 @@ def _parameters(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def _client(
-    gateway: str, caller: str | None, parameters: dict[str, str], settings: Settings | None
+    gateway: str,
+    call_id: str | None,
+    caller: str | None,
+    parameters: dict[str, str],
+    settings: Settings | None,
 ) -> GatewayClient:
     parameters = _credentials(gateway, settings) | parameters
     kind = client_class(gateway)
-    return kind(call_id=str(uuid.uuid4()), caller=caller, parameters=parameters)
+    return kind(call_id=call_id or str(uuid.uuid4()), caller=caller, parameters=parameters)
 
 
 def _credentials(gateway: str, settings: Settings | None) -> dict[str, str]:
