@@ -49,7 +49,15 @@ from ivr.gateways.gateway import (
     StreamConfig,
     Upgrade,
 )
-from ivr.gateways.messages import digit, json_object, printable, shown
+from ivr.gateways.messages import (
+    asked_language,
+    asked_prompts,
+    digit,
+    faults,
+    json_object,
+    printable,
+    shown,
+)
 
 if TYPE_CHECKING:
     from ivr.settings import Settings
@@ -141,7 +149,7 @@ class ChanWebSocketGateway(Gateway):
     """One connection of Asterisk's WebSocket channel.
 
     Args:
-        query: the URL's; ``call_id``, ``caller`` and ``language`` mean something to Kapok.
+        query: the URL's; ``call_id``, ``caller``, ``language`` and ``prompts`` mean something.
     """
 
     name: ClassVar[str] = "asterisk"
@@ -199,20 +207,22 @@ class ChanWebSocketGateway(Gateway):
             # What would come could not be heard, and the dialplan goes on where we close.
             reason = f"codec {shown(got.get('format'))} cannot be taken; dial with c(ulaw), c(alaw)"
             return [Refused(reason=f"{reason} or c(slin)", closes=True)]
-        self._stream = StreamConfig(encoding=codec[0], rate_hz=codec[1])
         variables = got.get("channel_variables")
         known = _texts(variables if isinstance(variables, dict) else {}) | _texts(self._query)
-        return [
-            Started(
-                stream=self._stream,
-                call_id=known.get("call_id")
-                or known.get("KAPOK_CALL_ID")
-                or printable(got.get("channel_id") or "")
-                or None,
-                caller=known.get("caller") or known.get("KAPOK_CALLER"),
-                parameters=known,
-            )
-        ]
+        self._stream = StreamConfig(
+            encoding=codec[0],
+            rate_hz=codec[1],
+            language=asked_language(known),
+            prompts=asked_prompts(known),
+        )
+        channel_id = printable(got.get("channel_id") or "") or None
+        started = Started(
+            stream=self._stream,
+            call_id=known.get("call_id") or known.get("KAPOK_CALL_ID") or channel_id,
+            caller=known.get("caller") or known.get("KAPOK_CALLER"),
+            parameters=known,
+        )
+        return [started, *faults(known)]
 
     def _event(self, got: Mapping[str, Any]) -> list[Inbound]:
         match got["event"]:

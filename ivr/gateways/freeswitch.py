@@ -12,8 +12,9 @@
   ``docs/gateways/freeswitch.md`` has.
 
 The module tells neither rate nor channels: they are those of the metadata (JSON with
-``sampleRate``, ``mixType``, ``call_id``, ``caller``, ``language``) or of the URL's query (``rate``,
-``mix``, ``call_id``, …), else 8 kHz and one channel. Of ``stereo`` the left channel is the caller.
+``sampleRate``, ``mixType``, ``call_id``, ``caller``, ``language``, ``prompts``) or of the URL's
+query (``rate``, ``mix``, ``call_id``, …), else 8 kHz and one channel. Of ``stereo`` the left
+channel is the caller.
 """
 
 from __future__ import annotations
@@ -46,8 +47,15 @@ from ivr.gateways.gateway import (
     StreamConfig,
     Upgrade,
 )
-from ivr.gateways.messages import digit, json_object, printable, shown
-from ivr.language import Language
+from ivr.gateways.messages import (
+    asked_language,
+    asked_prompts,
+    digit,
+    faults,
+    json_object,
+    printable,
+    shown,
+)
 
 if TYPE_CHECKING:
     from ivr.settings import Settings
@@ -129,7 +137,11 @@ class FreeSwitchGateway(Gateway):
         self._begun = True
         known = _texts(metadata) | _texts(self._query)
         refusals: list[str] = []
-        stream = _stream(known, refusals)
+        stream = StreamConfig(
+            rate_hz=_rate(known, refusals),
+            language=asked_language(known),
+            prompts=asked_prompts(known),
+        )
         mix = _first(known, _MIX) or "mono"
         self._stereo = mix == "stereo"
         if mix not in _MIXES:
@@ -142,7 +154,7 @@ class FreeSwitchGateway(Gateway):
             caller=_first(known, _CALLER),
             parameters=known,
         )
-        return [started, *(Refused(reason=reason) for reason in refusals)]
+        return [started, *(Refused(reason=reason) for reason in refusals), *faults(known)]
 
     def _audio(self, data: bytes) -> list[Inbound]:
         if len(data) > _MAX_FRAME_BYTES:
@@ -204,19 +216,15 @@ def _metadata(text: str) -> dict[str, Any]:
         return {"metadata": text}
 
 
-def _stream(known: Mapping[str, str], refusals: list[str]) -> StreamConfig:
-    """The stream as it was told; what makes no sense gives way to the default, and is told."""
-    rate, language = _first(known, _RATE), known.get("language")
+def _rate(known: Mapping[str, str], refusals: list[str]) -> int:
+    """The rate as it was told; one that makes no sense gives way to the default, and is told."""
+    rate = _first(known, _RATE)
     rate_hz = int(rate) if rate and rate.isdecimal() and len(rate) < 7 else 0
-    if rate and not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+    if MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        return rate_hz
+    if rate:
         refusals.append(f"sampleRate {shown(rate)} is no rate of speech; 8000 is taken")
-    spoken = None
-    if language in {each.value for each in Language}:
-        spoken = Language(language)
-    elif language not in (None, "auto"):
-        refusals.append(f"language {shown(language)} is not known; use cmn, yue or auto")
-    usable = MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ
-    return StreamConfig(rate_hz=rate_hz if usable else 8_000, language=spoken)
+    return 8_000
 
 
 def _first(known: Mapping[str, str], names: tuple[str, ...]) -> str | None:

@@ -30,6 +30,7 @@ from ivr.gateways.gateway import (
     StopPlaying,
     StreamConfig,
 )
+from ivr.language import Language
 from tests.gateways.contract import mixed, obeys, only, say
 
 START: dict[str, Any] = {
@@ -108,6 +109,15 @@ def test_the_id_of_the_callers_channel_comes_by_url_or_variable() -> None:
     started = start_of(ChanWebSocketGateway(), channel_variables=by_variable)
     assert (started.call_id, started.caller) == ("17.2", "13800138000")
     assert started.parameters["KAPOK_CALL_ID"] == "17.2"
+
+
+def test_the_dialplan_settles_language_and_prompts() -> None:
+    stream = start_of(ChanWebSocketGateway({"language": "yue", "prompts": "off"})).stream
+    assert (stream.language, stream.prompts) == (Language.CANTONESE, False)
+    begun, refused = ChanWebSocketGateway({"language": "en"}).receive(PLAIN_START)
+    assert isinstance(begun, Started)
+    assert isinstance(refused, Refused)
+    assert "use cmn, yue or auto" in refused.reason
 
 
 @pytest.mark.parametrize("name", CODECS)

@@ -72,6 +72,10 @@ def test_the_metadata_says_what_is_known() -> None:
     assert "customer" not in begun.parameters
 
 
+def test_a_script_that_speaks_itself_is_sent_no_prompts() -> None:
+    assert not start_of('{"prompts": "off"}').stream.prompts
+
+
 def test_the_query_of_the_url_counts_more() -> None:
     begun = start_of(METADATA, rate="8000", call_id="c-2", language="yue")
     assert begun.stream == StreamConfig(rate_hz=8_000, language=Language.CANTONESE)
@@ -91,7 +95,7 @@ def test_metadata_is_free_text_and_need_not_be_there() -> None:
         ('{"sampleRate": 1e9}', "is no rate of speech"),
         ('{"mixType": "mixed"}', "has our own prompts in it"),
         ('{"mixType": "left"}', "is none of mono, stereo"),
-        ('{"language": "en"}', "language 'en' is not known"),
+        ('{"language": "en"}', "language: 'en' is not known"),
     ],
 )
 def test_metadata_that_makes_no_sense_is_told_and_the_call_goes_on(
