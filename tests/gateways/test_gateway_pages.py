@@ -22,7 +22,7 @@ COMMANDS = [
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_a_command_is_one_that_ivr_call_takes(page: str, line: str) -> None:
     given = command.make_context("call", shlex.split(line)).params
-    assert (ROOT / given["file"]).is_file()
+    assert str(given["file"]) == "FILE" or (ROOT / given["file"]).is_file()
 
 
 @pytest.mark.parametrize("name", ["asterisk", "audiosocket", "aeap", "freeswitch", "jambonz"])
