@@ -6,6 +6,7 @@
     ``ConfigError``         ``queues.yaml`` or ``kapok.yaml`` is not valid
     ``ProtocolError``       a gateway sent what its protocol does not allow
     ``DeviceError``         no microphone, no PortAudio, no network
+    ``ReplayError``         the log of a call is damaged, or of another version
     ``ServerError``         the server cannot be reached, or answered with an error
     ``AccessError``         someone without a token, or without the role, for what they ask
     ``SimulationError``     a call centre that cannot be simulated, a formula outside its range
@@ -24,6 +25,7 @@ __all__ = [
     "IvrError",
     "ModelError",
     "ProtocolError",
+    "ReplayError",
     "ServerError",
     "SimulationError",
 ]
@@ -51,6 +53,10 @@ class ProtocolError(IvrError):
 
 class DeviceError(IvrError):
     """Something of this machine is missing: a microphone, PortAudio, a network."""
+
+
+class ReplayError(IvrError):
+    """The log of a call cannot be run again: it is damaged, or of another version."""
 
 
 class ServerError(IvrError):

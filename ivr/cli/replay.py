@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import click
 from rich.console import Console
 
+from ivr.cli._logs import replay_logs
 from ivr.cli.clock import at_option, moment, working_morning
 from ivr.cli.progress import progress
 from ivr.errors import ConfigError, IvrError
@@ -33,7 +34,7 @@ from ivr.replay.report import Outcome, Report, confusion_table, result_table, wr
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
 from ivr.server.local import LocalCall
-from ivr.settings import Settings, load_settings
+from ivr.settings import CallLogSettings, Settings, load_settings
 
 __all__ = ["command"]
 
@@ -56,7 +57,7 @@ class _Options:
 
 
 @click.command("replay")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--url", help="A running server, ws://HOST:PORT; without it one is started.")
 @click.option("--in-process", is_flag=True, help="Go round the server and its socket.")
 @click.option(
@@ -80,6 +81,17 @@ class _Options:
     type=click.FloatRange(0, 1),
     help="Exit with status 1 where fewer decisions are right (0 to 1); needs --expect.",
 )
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The event log of a call, or a folder of them, to run again instead of audio.",
+)
+@click.option("--rematch", is_flag=True, help="With --log: match what was said anew.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="Keep the event log of each call there."
+)
 @at_option("without it Tuesday at 10:00, so that a replay does not depend on the hour")
 @click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
 def command(
@@ -93,6 +105,9 @@ def command(
     junit: Path | None,
     navigation: Path | None,
     min_accuracy: float | None,
+    logs: tuple[Path, ...],
+    rematch: bool,
+    keep: Path | None,
     at: datetime | None,
     config: Path | None,
 ) -> None:
@@ -101,8 +116,16 @@ def command(
     latency is from the end of speech (the labels' speech_end_s, or by the energy of the file) to
     the arrival of the decision at real-time pace; at fast pace it is processing time alone.
 
-    The exit status is 1 where a file could not be replayed, or accuracy is below --min-accuracy.
+    With --log, event logs of calls are run again instead: the same inputs through the call's rules
+    of today, without speech models, and every record that comes out otherwise is shown.
+
+    The exit status is 1 where a file could not be replayed, a log came out otherwise, or accuracy
+    is below --min-accuracy.
     """
+    _check_sources(paths, logs, rematch=rematch, keep=keep, url=url)
+    if logs:
+        same = replay_logs(logs, load_settings(config), rematch=rematch, as_json=as_json)
+        sys.exit(0 if same else 1)
     _check_usage(url, in_process, min_accuracy, expect)
     if navigation is not None and expect is None:
         raise click.UsageError("--navigation needs --expect labels.csv")
@@ -122,7 +145,7 @@ def command(
         labels=load_labels(expect) if expect else None,
         at=at,
     )
-    settings = None if url else load_settings(config)
+    settings = None if url else _keeping(load_settings(config), keep)
     outcomes = asyncio.run(_replay_all(options, settings))
     report = Report(outcomes)
     _print(outcomes, report, as_json=as_json)
@@ -131,6 +154,28 @@ def command(
     if navigation is not None:
         _write_navigation(navigation, paths, outcomes, load_settings(config))
     sys.exit(_status(report, min_accuracy))
+
+
+def _check_sources(
+    paths: tuple[Path, ...],
+    logs: tuple[Path, ...],
+    *,
+    rematch: bool,
+    keep: Path | None,
+    url: str | None,
+) -> None:
+    if bool(paths) == bool(logs):
+        raise click.UsageError("give audio files or folders, or event logs by --log")
+    if rematch and not logs:
+        raise click.UsageError("--rematch needs --log")
+    if keep is not None and (logs or url):
+        raise click.UsageError("--keep is for calls to a server started here")
+
+
+def _keeping(settings: Settings, keep: Path | None) -> Settings:
+    if keep is None:
+        return settings
+    return settings.model_copy(update={"call_log": CallLogSettings(folder=keep.absolute())})
 
 
 def _check_usage(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,6 +43,7 @@ from ivr.gateways.gateway import (
     StreamChanged,
     StreamConfig,
 )
+from ivr.server.call_files import CallFiles
 from ivr.server.conversation import Conversation, Services
 from ivr.server.inbox import Inbox
 from ivr.server.metrics import Metrics
@@ -50,7 +51,7 @@ from ivr.server.playout import Playout, Voice
 from ivr.server.registry import CallRecord, Registry
 from ivr.server.tracing import CallTrace, Tracing
 from ivr.server.transport import CloseCode, GoneError, Transport
-from ivr.settings import ServerSettings
+from ivr.settings import CallLogSettings, ServerSettings
 
 __all__ = ["Call", "Desk", "refuse"]
 
@@ -80,6 +81,11 @@ class Desk:
     decided: Callable[[Decision], None] = lambda decision: None
     metrics: Metrics = field(default_factory=Metrics)
     tracing: Tracing = field(default_factory=Tracing)
+    files: CallFiles = field(default_factory=lambda: CallFiles(CallLogSettings()))
+    #: told of each record of each call's event log
+    records: tuple[Callable[[Mapping[str, Any]], None], ...] = ()
+    #: the wait of a caller who joins a queue (id) now, seconds; None: not known
+    expected_wait_s: Callable[[str], float | None] = lambda queue: None
 
 
 class _CallLog(logging.LoggerAdapter[logging.Logger]):
@@ -322,6 +328,10 @@ class Call:
             call_id=self._id,
             caller=started.caller,
             plays_prompts=self._gateway.plays_prompts and stream.prompts,
+            expected_wait_s=desk.expected_wait_s,
+            keep=desk.files.keep(
+                self._id, began=now, rate_hz=stream.rate_hz, listeners=desk.records
+            ),
         )
         self._decisions = Decisions(
             call_id=self._id, gateway=self._gateway.name, caller=started.caller

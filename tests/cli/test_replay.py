@@ -155,3 +155,39 @@ def test_a_navigation_file_needs_labels(installation: Installation, folder: Path
     result = replay(installation, folder, "--navigation", folder / "navigation.yaml")
     assert result.exit_code == 2
     assert "--expect" in result.output
+
+
+def test_kept_logs_run_again_the_same(
+    installation: Installation, folder: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    done = replay(installation, folder / "a.wav", folder / "c.wav", "--keep", kept)
+    assert done.exit_code == 0
+    again = replay(installation, "--log", kept)
+    assert again.exit_code == 0
+    assert len(again.output.splitlines()) == 2
+    assert "the same: routed social_security" in again.output
+    assert replay(installation, "--log", kept, "--rematch").exit_code == 0
+
+
+def test_a_log_that_comes_out_otherwise_is_shown(
+    installation: Installation, folder: Path, tmp_path: Path
+) -> None:
+    replay(installation, folder / "a.wav", "--keep", tmp_path / "kept")
+    (path,) = (tmp_path / "kept").rglob("*.jsonl")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"queue":"social_security"', '"queue":"general"', 1), "utf-8")
+    again = replay(installation, "--log", path)
+    assert again.exit_code == 1
+    assert "differ" in again.output
+    shown = json.loads(replay(installation, "--log", path, "--json").output)
+    assert (shown["same"], shown["file"]) == (False, str(path))
+    assert shown["differences"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [["a.wav", "--log", "c.jsonl"], [], ["a.wav", "--rematch"], ["--keep", "x"]]
+)
+def test_audio_or_logs(installation: Installation, wrong: list[str]) -> None:
+    done = CliRunner().invoke(command, ["--config", str(installation.config), *wrong])
+    assert done.exit_code == 2
