@@ -57,7 +57,8 @@ def fixture_speech(language: Language) -> list[tuple[bytes, str]]:
     ]
 
 
-def _base(text: str, language: Language) -> list[str]:
+def base_syllables(text: str, language: Language) -> list[str]:
+    """Toneless syllables of a text."""
     return [s.rstrip("0123456789") for s in syllables(normalise(text), language)]
 
 
@@ -72,8 +73,8 @@ def measure(engine: Engine, speech: list[tuple[bytes, str]], language: Language)
         heard = "".join([*parts, recogniser.finish().text])
         out.cpu_s += time.process_time() - start
         out.audio_s += len(pcm) / 2 / RATE_HZ
-        said = _base(text, language)
-        out.wrong += Levenshtein.distance(said, _base(heard, language))
+        said = base_syllables(text, language)
+        out.wrong += Levenshtein.distance(said, base_syllables(heard, language))
         out.said += len(said)
         out.texts.append(heard)
     return out

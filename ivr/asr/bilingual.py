@@ -173,8 +173,8 @@ class BilingualRecogniser:
             language: _Channel(recogniser, rate_hz, block_s=_GATED_BLOCK_S if gate else 0.0)
             for language, recogniser in recognisers.items()
         }
-        self._level = LevelControl(rate_hz)
         self._gate = gate
+        self._level = LevelControl(rate_hz)
         self._to_gate = Resampler(rate_hz, _GATE_RATE_HZ) if gate else None
         self._decoding = gate is None  # whether audio goes to the recognisers
         self._prior = 0.0  # log-odds of Cantonese, of the call so far
@@ -243,7 +243,7 @@ class BilingualRecogniser:
             )
         if pcm:
             self._now += len(pcm) // 2
-            self._hear(self._level.apply(pcm))
+            self._hear(pcm)
         partials = self._partials()
         language, confidence = self._lead(partials)
         if partials[language] != self._partial:
@@ -276,6 +276,7 @@ class BilingualRecogniser:
                 self._tail = b""
                 self._start = self._now - len(pcm) // 2
                 self._decoding = True
+            pcm = self._level.apply(pcm)
         self._feed(pcm)
 
     def _feed(self, pcm: bytes) -> None:

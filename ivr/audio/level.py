@@ -2,23 +2,24 @@
 
 The recognisers understand speech whose peaks lie 30 dB below full scale or above; a caller far from
 the microphone may lie 10 to 20 dB below that. The gain only ever raises, by at most
-:data:`MOST_GAIN`, and only what stands out from the noise beneath it counts as speech, so that an
-empty line stays as quiet as it is.
+:data:`MOST_GAIN`. It is for audio in which somebody speaks, as a voice gate lets it through: noise
+alone would be raised like a whisper.
 
 The level is the highest peak of the last seconds of speech: the gain falls at once where somebody
-speaks up, and rises only when all of the louder speech is past. The noise is the quietest 20 ms of
-the last seconds (minimum statistics, Martin 2001, *Noise power spectral density estimation*,
-without its bias correction).
+speaks up, and rises only when all of the louder speech is past. What stands out from the noise
+counts as speech; the noise is the quietest 20 ms of the last second (minimum statistics, Martin
+2001, *Noise power spectral density estimation*, without its bias correction), for speech has a
+quieter moment within any second.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = ["MOST_GAIN", "LevelControl"]
+__all__ = ["MOST_GAIN", "TARGET_PEAK", "LevelControl"]
 
 #: 24 dB
 MOST_GAIN = 16.0
@@ -33,8 +34,10 @@ LEAST_RMS = 12.0
 LEVEL_S = 2.0
 #: so much speech must have been heard before its level is believed, seconds
 LEARN_S = 0.1
-#: the noise may rise by this factor a second, so that a louder line is learnt
-NOISE_RISE = 1.5
+#: the noise is the quietest frame of so long, seconds
+NOISE_S = 1.0
+
+Samples = npt.NDArray[np.float32]
 
 
 class LevelControl:
@@ -46,9 +49,8 @@ class LevelControl:
 
     def __init__(self, rate_hz: int) -> None:
         self._frame = max(1, round(FRAME_S * rate_hz))
-        self._rise = NOISE_RISE**FRAME_S
         self._peaks: deque[float] = deque(maxlen=round(LEVEL_S / FRAME_S))  # of frames of speech
-        self._noise = math.inf  # root mean square
+        self._recent: deque[float] = deque(maxlen=round(NOISE_S / FRAME_S))  # root mean squares
         self._gain = 1.0
 
     @property
@@ -62,24 +64,21 @@ class LevelControl:
         if not len(samples):
             return pcm
         before = self._gain
-        out = np.empty_like(samples)
+        self._follow(samples)
+        if before == self._gain == 1.0:
+            return pcm
+        factor = np.full(len(samples), self._gain, np.float32)
+        if before < self._gain:  # a step upwards clicks; downwards it must come in time
+            rise = factor[: self._frame]
+            rise[:] = np.linspace(before, self._gain, len(rise))
+        return np.clip(np.rint(samples * factor), -32768, 32767).astype("<i2").tobytes()
+
+    def _follow(self, samples: Samples) -> None:
         for start in range(0, len(samples), self._frame):
             frame = samples[start : start + self._frame]
-            self._follow(frame)
-            ramp = np.linspace(before, self._gain, len(frame), dtype=np.float32)
-            out[start : start + self._frame] = frame * ramp
-            before = self._gain
-        if before == 1.0 and np.array_equal(out, samples):
-            return pcm
-        return np.clip(np.rint(out), -32768, 32767).astype("<i2").tobytes()
-
-    def _follow(self, frame: np.ndarray) -> None:
-        rms = float(np.sqrt(np.mean(frame * frame)))
-        self._noise = max(1.0, min(rms, self._noise * self._rise))
-        if rms < LEAST_RMS or rms < ABOVE_NOISE * self._noise:
-            return
-        peak = float(np.abs(frame).max())
-        self._peaks.append(peak)
-        wanted = min(MOST_GAIN, max(1.0, TARGET_PEAK / max(self._peaks)))
-        if len(self._peaks) * FRAME_S >= LEARN_S or wanted < self._gain:
-            self._gain = wanted
+            rms = float(np.sqrt(np.mean(frame * frame)))
+            self._recent.append(rms)
+            if rms >= LEAST_RMS and rms >= ABOVE_NOISE * min(self._recent):
+                self._peaks.append(float(np.abs(frame).max()))
+        if len(self._peaks) * FRAME_S >= LEARN_S:
+            self._gain = min(MOST_GAIN, max(1.0, TARGET_PEAK / max(self._peaks)))

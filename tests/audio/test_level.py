@@ -48,22 +48,11 @@ def test_a_caller_loud_enough_is_left_alone(peak: int) -> None:
     assert LevelControl(RATE_HZ).apply(spoken) == spoken
 
 
-def test_noise_alone_is_not_raised() -> None:
+def test_steady_noise_is_not_raised() -> None:
     noise = pcm(np.random.default_rng(2).standard_normal(10 * RATE_HZ) * 60)
     control = LevelControl(RATE_HZ)
     assert control.apply(noise) == noise
     assert control.gain == 1.0
-
-
-def test_a_louder_line_is_learnt_as_noise() -> None:
-    rng = np.random.default_rng(3)
-    control = LevelControl(RATE_HZ)
-    control.apply(pcm(rng.standard_normal(2 * RATE_HZ) * 5))
-    for _ in range(10):
-        control.apply(pcm(rng.standard_normal(RATE_HZ) * 80))
-    before = control.gain
-    control.apply(pcm(rng.standard_normal(RATE_HZ) * 80))
-    assert control.gain == before  # it no longer follows the hiss
 
 
 def test_a_voice_that_rises_brings_the_gain_down_at_once() -> None:
@@ -72,7 +61,7 @@ def test_a_voice_that_rises_brings_the_gain_down_at_once() -> None:
     assert control.gain > 8
     out = samples(control.apply(pcm(syllables(20000, seconds=0.5))))
     assert control.gain == 1.0
-    assert (np.abs(out) >= 32767).mean() < 0.05  # a frame at the onset, no more
+    assert not (np.abs(out) >= 32767).any()
 
 
 @settings(max_examples=30, deadline=None)
