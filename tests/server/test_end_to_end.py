@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ivr.replay.client import replay_over_socket
+from ivr.call.events import Prompt
+from ivr.gateways.clients import CLIENTS, client_class
+from ivr.gateways.clients.ring import ring
+from ivr.replay.client import Pace, replay_over_socket
 from ivr.replay.clips import read_clip
 from ivr.replay.labels import Kind, Label, load_labels
 from ivr.replay.report import Outcome, Report
@@ -76,3 +80,43 @@ async def test_fixtures_through_the_server(server: KapokServer) -> None:
     assert report.wrongly_routed == [], told
     assert (report.language_accuracy.value or 0) >= 0.9, told
     assert (report.of_kind(Kind.SPEECH).value or 0) >= 0.75, told
+
+
+class _Brief:
+    """Prompts of a tenth of a second: nobody listens."""
+
+    def pcm(self, prompt: Prompt) -> bytes:
+        return bytes(1600)
+
+
+async def test_the_same_recordings_get_the_same_decisions_over_every_gateway(
+    services: Services,
+) -> None:
+    """Two of them; ``python -m bench.gateways --fixtures 60`` takes sixty."""
+    settings = load_settings(ROOT / "config" / "kapok.yaml")
+    gateways = settings.gateways.model_copy(update={"audiosocket_port": 0})
+    settings = settings.model_copy(update={"gateways": gateways})
+    morning = datetime(2026, 11, 24, 10, 0, tzinfo=ZoneInfo("Asia/Shanghai"))
+    decided: dict[str, dict[str, object]] = {name: {} for name in CLIENTS}
+
+    async def ring_as(name: str, server: KapokServer, file: str) -> None:
+        client = client_class(name)(call_id=str(uuid.uuid4()))
+        url = server.audiosocket_url if client.transport == "tcp" else server.url
+        clip = read_clip(LABELS.parent / file)
+        await ring(client, str(url), clip, pace=Pace.FAST, patience_s=20.0)
+        await server.wait_idle()
+        decision = server.registry.decision(client.call_id)
+        assert decision is not None
+        decided[name][file] = (decision.action, decision.queue, decision.language)
+
+    async with KapokServer(
+        services, settings, host="127.0.0.1", port=0, now=lambda: morning, voice=_Brief()
+    ) as server:
+        for file in ("cmn_social_security_001.wav", "yue_general_005.wav"):
+            await asyncio.gather(*(ring_as(name, server, file) for name in CLIENTS))
+    assert decided["vosk"] == {
+        "cmn_social_security_001.wav": ("queue", "social_security", "cmn"),
+        "yue_general_005.wav": ("queue", "general", "yue"),
+    }
+    for name, got in decided.items():
+        assert got == decided["vosk"], name
