@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -19,15 +17,11 @@ import pytest
 import soundfile
 
 from ivr.audio.files import read_audio
-from ivr.server.access import Access
+from ivr.server.access import Role, TokenFile, new_token
 from ivr.server.app import KapokServer
-from ivr.server.audit import AuditLog
 from ivr.server.conversation import Services
-from ivr.server.health import Health
-from ivr.server.http_api import HttpApi, Sources
-from ivr.server.metrics import Metrics
-from ivr.server.queues_editor import QueuesEditor
-from ivr.settings import AccessSettings, load_settings
+from ivr.server.operations import Operations
+from ivr.settings import AccessSettings, Settings, load_settings
 from tests.gateways.asterisk import ROOT, needs_asterisk, running
 
 PAGE = ROOT / "docs" / "gateways" / "asterisk.md"
@@ -138,17 +132,24 @@ def twice(text: str) -> str:
     )
 
 
-def configuration(server: KapokServer, api: HttpApi, sounds: Path) -> dict[str, str]:
-    assert server.audiosocket_url is not None
-    audiosocket = server.audiosocket_url.rpartition(":")[2]
+def configuration(
+    server: KapokServer, operations: Operations, token: str, sounds: Path
+) -> dict[str, str]:
+    """The page's files with these ports, this token and this folder of sounds."""
+    audiosocket, http = (
+        str(url).rpartition(":")[2] for url in (server.audiosocket_url, operations.http_url)
+    )
     files = {
         "extensions.conf": dialplan(),
         "websocket_client.conf": twice(of_page("websocket_client.conf")),
         "aeap.conf": twice(of_page("aeap.conf")).replace("@sounds = kapok", f"@sounds = {sounds}"),
     }
-    ports = {"9092": audiosocket, "2700": str(server.port), "2701": str(api.port)}
+    ports = {"9092": audiosocket, "2700": str(server.port), "2701": http}
     return {
         name: re.sub(r"(127\.0\.0\.1:)(9092|2700|2701)", lambda m: m[1] + ports[m[2]], text)
+        .replace("KAPOK_TOKEN", token)
+        .replace("/asterisk\n", f"/asterisk?token={token}\n")
+        .replace("/aeap\n", f"/aeap?token={token}\n")
         for name, text in files.items()
     }
 
@@ -164,39 +165,29 @@ def convert_sounds(to: Path) -> None:
 # --- the calls -------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def http_port(server: KapokServer, home: Path) -> AsyncIterator[HttpApi]:
-    settings = AccessSettings(tokens=home / "tokens.yaml")
-    catalogue = load_settings(None).queues
-    audit = AuditLog(home / "audit.jsonl", now=lambda: NOW)
-    sources = Sources(
-        health=Health(),
-        metrics=Metrics(queues=QUEUES),
-        registry=server.registry,
-        access=Access(settings, host="127.0.0.1", now=lambda: NOW, now_s=lambda: 0.0),
-        audit=audit,
-        editor=QueuesEditor(catalogue, audit),
-        catalogue=lambda: None,  # type: ignore[arg-type, return-value]
-        version=lambda: "",
-        now=lambda: NOW,
-    )
-    async with HttpApi(sources, settings, host="127.0.0.1", port=0) as api:
-        yield api
+def settings_for(home: Path) -> tuple[Settings, str]:
+    """The real settings on free ports, and a token that the gateways have to show."""
+    settings = load_settings(None)
+    text, token = new_token("Asterisk", Role.GATEWAY, now=datetime.now(UTC))
+    access = AccessSettings(tokens=home / "tokens.yaml")
+    TokenFile(access.tokens).add(token)
+    server = settings.server.model_copy(update={"access": access, "audit_log": home / "audit"})
+    gateways = settings.gateways.model_copy(update={"audiosocket_port": 0})
+    return settings.model_copy(update={"server": server, "gateways": gateways}), text
 
 
 async def ring_all(home: Path) -> dict[str, str]:
     """Make all the calls at once; the queue whose agent answered, by the caller's number."""
-    settings = load_settings(None)
-    gateways = settings.gateways.model_copy(update={"audiosocket_port": 0})
-    settings = settings.model_copy(update={"gateways": gateways})
+    settings, token = settings_for(home)
     services = Services.load(settings)
     convert_sounds(home / "sounds")
     answered: dict[str, str] = {}
-    async with (
-        KapokServer(services, settings, host="127.0.0.1", port=0, now=lambda: NOW) as server,
-        http_port(server, home) as api,
-    ):
-        files = configuration(server, api, home / "sounds")
+    catalogue = services.catalogue
+    operations = Operations(settings, catalogue=catalogue, host="127.0.0.1", http_port=0)
+    async with KapokServer(
+        services, settings, host="127.0.0.1", port=0, now=lambda: NOW, operations=operations
+    ) as server:
+        files = configuration(server, operations, token, home / "sounds")
         extensions = files.pop("extensions.conf")
         async with running(
             home, extensions=extensions, queues=QUEUES, configuration=files
