@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -210,7 +210,7 @@ class PromptTexts:
         return Prompt(id=id_, text=shown, language=language, pieces=pieces, slow=slow)
 
     def pieces(
-        self, language: Language, queues: Mapping[str, str], numbers: Iterator[str] | None = None
+        self, language: Language, queues: Mapping[str, str], numbers: Iterable[str] | None = None
     ) -> Iterator[Piece]:
         """Every piece that a call may play in ``language``.
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.asr.hot_words import supports_hot_words
+from ivr.call.prompt_audio import PromptAudio
+from ivr.call.prompts import load_prompts
 from ivr.errors import ConfigError
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue, load_catalogue
@@ -32,7 +34,8 @@ def command(path: Path | None, config: Path | None, as_json: bool, strict: bool)
 
     Every fault is printed in a line of its own, with line, column and how to mend it; so is every
     warning: too few phrases, phrases of different queues that sound alike, phrases that the speech
-    models of the settings cannot write. The exit status is 0 where the file can be used, even with
+    models of the settings cannot write, prompts whose recording is missing, cannot be read or says
+    an older text. The exit status is 0 where the file can be used, even with
     warnings, and 1 where it cannot.
     """
     try:
@@ -43,13 +46,48 @@ def command(path: Path | None, config: Path | None, as_json: bool, strict: bool)
             path = load_settings(config).queues
         catalogue = load_catalogue(path)
         found = lints(path, vocabulary=_vocabulary(config), units=_units(config))
-        warnings = [*catalogue.warnings(), *map(str, found)]
+        warnings = [
+            *catalogue.warnings(),
+            *map(str, found),
+            *_prompt_warnings(path, catalogue, config),
+        ]
         _report_catalogue(path, catalogue, warnings, as_json=as_json)
         if strict and warnings:
             sys.exit(1)
     except ConfigError as error:
         _report_error(path or config, error, as_json=as_json)
         sys.exit(1)
+
+
+def _prompt_warnings(path: Path, catalogue: Catalogue, config: Path | None) -> list[str]:
+    """What is wrong with the recordings of the prompts; ConfigError where their texts are."""
+    folder = _prompt_folder(path, config)
+    if folder is None:
+        return []
+    texts, audio = load_prompts(folder), PromptAudio(folder)
+    numbers = [emergency.number for emergency in catalogue.emergencies]
+    faults = (
+        fault
+        for language in Language
+        for fault in audio.faults(
+            language,
+            texts.pieces(language, {q.id: q.name[language] for q in catalogue.queues}, numbers),
+        )
+    )
+    return [f"{folder / fault.file}: {fault.what}; {fault.mend}" for fault in faults]
+
+
+def _prompt_folder(path: Path, config: Path | None) -> Path | None:
+    """The prompts beside the queues, or those of the settings where the queues are theirs."""
+    beside = path.parent / "prompts"
+    if beside.is_dir():
+        return beside
+    try:
+        settings = load_settings(config)
+    except ConfigError:
+        return None
+    ours = path.absolute() == settings.queues.absolute()
+    return settings.prompts if ours and settings.prompts.is_dir() else None
 
 
 def _vocabulary(config: Path | None) -> dict[Language, frozenset[str]]:

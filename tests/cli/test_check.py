@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,21 @@ def test_strict_minds_warnings(tmp_path: Path):
     path.write_text(text, encoding="utf-8")
     assert check(path).exit_code == 0
     assert check(path, "--strict").exit_code == 1
+
+
+def test_prompts_beside_the_queues_are_checked(tmp_path: Path):
+    draft = shutil.copytree(ROOT / "config", tmp_path / "draft")
+    (draft / "prompts" / "yue" / "closed.wav").unlink()
+    (draft / "prompts" / "cmn" / "closed.wav").write_text("no audio", encoding="utf-8")
+    said = [line for line in check(draft / "queues.yaml").stderr.splitlines() if "prompts" in line]
+    assert len(said) == 2
+    assert f"{draft}/prompts/cmn/closed.wav: this is text, not audio; give a WAV" in said[0]
+    assert f"{draft}/prompts/yue/closed.wav: is missing; record it, or run" in said[1]
+
+
+def test_a_fault_in_the_texts_of_the_prompts_is_an_error(tmp_path: Path):
+    draft = shutil.copytree(ROOT / "config", tmp_path / "draft")
+    (draft / "prompts" / "prompts.yaml").write_text("greetin: {cmn: 您好, yue: 你好}\n", "utf-8")
+    result = check(draft / "queues.yaml")
+    assert result.exit_code == 1
+    assert "prompts.yaml:1:1: unknown key 'greetin'; did you mean 'greeting'" in result.stderr
