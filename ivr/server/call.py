@@ -396,6 +396,8 @@ class Call:
     async def _decide(self, turn: Turn) -> None:
         assert self._conversation is not None
         assert self._decisions is not None
+        if self._delivered is not None and self._gateway.takes_decision:
+            return  # too late to object: the gateway moves the call
         decision = self._decisions.take(turn, at=self._desk.now())
         state = self._conversation.state
         if decision is not None or state not in _DECIDED:
@@ -410,9 +412,9 @@ class Call:
     async def _deliver(self, decision: Decision) -> None:
         """Tell the gateway, once the caller has heard where the call goes."""
         await self._playout.wait_idle()
+        self._delivered = decision
         with suppress(GoneError):
             await self._send(decision)
-        self._delivered = decision
         self._told(decision)
         self._log.info("decided: %s %s", decision.action, decision.queue or decision.number or "")
         if self._gateway.takes_decision and self._conversation is not None:
