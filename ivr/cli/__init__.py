@@ -30,6 +30,7 @@ COMMANDS = {
     "check": "Check config/queues.yaml.",
     "talk": "Talk to Kapok through the microphone.",
     "simulate": "Simulate how long callers wait, before and after.",
+    "staff": "Plan the least agents for each half hour.",
     "erlang": "Compute the exact waits of one pool of agents.",
     "models": "List the installed speech models.",
     "status": "Ask a running server how it is.",

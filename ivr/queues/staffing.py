@@ -380,16 +380,23 @@ class _Search:
         return self._topped_up(agents)[0]
 
     def _trimmed(self, agents: Ints) -> Ints:
-        """One agent less wherever this interval and those after it still meet the target."""
-        for phase in range(_PHASES):
-            cells = np.zeros(agents.shape, bool)
-            cells[phase::_PHASES] = True
-            cells &= agents > 1
-            missed = self._check(agents - cells).missed
-            cells &= ~(missed | np.roll(missed, -1, axis=0) | np.roll(missed, -2, axis=0))
-            if cells.any():
-                agents = self._topped_up(agents - cells)[0]
+        """One agent less wherever this interval and those after it still meet the target.
+
+        Tried for one group and every third interval at a time, so that no trial disturbs another.
+        """
+        for column in range(agents.shape[1]):
+            for phase in range(_PHASES):
+                cells = np.zeros(agents.shape, bool)
+                cells[phase::_PHASES, column] = agents[phase::_PHASES, column] > 1
+                if cells.any():
+                    agents = self._less(agents, cells)
         return agents
+
+    def _less(self, agents: Ints, cells: Bools) -> Ints:
+        missed = self._check(agents - cells).missed.any(axis=1)
+        harmed = missed | np.roll(missed, -1) | np.roll(missed, -2)
+        kept = cells & ~harmed[:, None]
+        return self._topped_up(agents - kept)[0] if kept.any() else agents
 
     def _topped_up(self, agents: Ints, *, fresh: bool = False) -> tuple[Ints, _Check]:
         """One agent more wherever the target is missed, until it is nowhere; and the last check."""
