@@ -71,7 +71,8 @@ class LevelControl:
         if before < self._gain:  # a step upwards clicks; downwards it must come in time
             rise = factor[: self._frame]
             rise[:] = np.linspace(before, self._gain, len(rise))
-        return np.clip(np.rint(samples * factor), -32768, 32767).astype("<i2").tobytes()
+        louder: bytes = np.clip(np.rint(samples * factor), -32768, 32767).astype("<i2").tobytes()
+        return louder
 
     def _follow(self, samples: Samples) -> None:
         for start in range(0, len(samples), self._frame):
