@@ -17,9 +17,13 @@ from ivr.call.prompts import load_prompts
 from ivr.errors import ConfigError
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue, load_catalogue
+from ivr.queues.experiment_staff import agent_hours
 from ivr.queues.lint import lints, read_vocabulary
+from ivr.queues.scenario import Scenario, load_scenario
+from ivr.queues.scenario_lint import scenario_warnings
+from ivr.queues.scenario_model import scenario_model
 from ivr.settings import SETTINGS_FILE, Settings, load_settings
-from ivr.yamlsource import FaultsError
+from ivr.yamlsource import FaultsError, read_yaml
 
 __all__ = ["command"]
 
@@ -30,7 +34,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 where there are warnings.")
 def command(path: Path | None, config: Path | None, as_json: bool, strict: bool) -> None:
-    """Check PATH: a queues.yaml (without PATH, the one of the settings) or a kapok.yaml.
+    """Check PATH: a queues.yaml (without PATH, the settings' own), a kapok.yaml or a scenario.
 
     Every fault is printed in a line of its own, with line, column and how to mend it; so is every
     warning: too few phrases, phrases of different queues that sound alike, phrases that the speech
@@ -41,6 +45,9 @@ def command(path: Path | None, config: Path | None, as_json: bool, strict: bool)
     try:
         if path is not None and path.name == SETTINGS_FILE.name:
             _report_settings(path, load_settings(path), as_json=as_json)
+            return
+        if path is not None and _is_scenario(path):
+            _report_scenario(path, load_scenario(path), as_json=as_json, strict=strict)
             return
         if path is None:
             path = load_settings(config).queues
@@ -191,6 +198,28 @@ def _catalogue_json(path: Path, catalogue: Catalogue, warnings: list[str]) -> di
         "queues": queues,
         "emergencies": [emergency.number for emergency in catalogue.emergencies],
     }
+
+
+def _is_scenario(path: Path) -> bool:
+    data = read_yaml(path).data
+    return isinstance(data, dict) and {"callers", "agents"} <= set(data)
+
+
+def _report_scenario(path: Path, scenario: Scenario, *, as_json: bool, strict: bool) -> None:
+    file, warnings = scenario.file, scenario_warnings(scenario)
+    hours = agent_hours(scenario_model(scenario))
+    if as_json:
+        answer = {"file": str(path), "ok": True, "errors": [], "warnings": list(warnings)}
+        _print_json({**answer, "name": file.name, "agent_hours": hours})
+    else:
+        click.echo(f"{file.name}: {file.calls.a_day:,.0f} calls a day, {hours:,.0f} agent hours")
+        for named, navigation in scenario.navigation.items():
+            click.echo(f"{named}: measured on {navigation.calls} recordings, "
+                       f"{navigation.share('routed'):.0%} routed at once")  # fmt: skip
+        _print_warnings(warnings)
+        click.echo(f"OK {path}")
+    if strict and warnings:
+        sys.exit(1)
 
 
 def _report_settings(path: Path, settings: Settings, *, as_json: bool) -> None:

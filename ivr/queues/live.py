@@ -35,7 +35,7 @@ from ivr.queues.scenario import HALF_HOUR_S, HALF_HOURS, WEEK, Scenario
 from ivr.queues.scenario_model import AFTER, needs_of, scenario_model
 from ivr.queues.simulation.model import ArrivalRates, CentreModel
 
-__all__ = ["HALF_LIFE_S", "MOST_S", "ExpectedWaits", "Plan", "plans_of", "table_of"]
+__all__ = ["HALF_LIFE_S", "MOST_S", "ExpectedWaits", "Plan", "planned", "plans_of", "table_of"]
 
 #: After so long what was seen counts half.
 HALF_LIFE_S = 1800.0
@@ -198,7 +198,7 @@ def plans_of(scenario: Scenario) -> Plans:
     """What a scenario plans, by its hotline's clock: agents of the first level, and callers."""
     model = scenario_model(scenario, AFTER)
     zone = ZoneInfo(scenario.catalogue.timezone)
-    table = {id_: _by_half_hour(scenario, model, id_) for id_ in scenario.needs}
+    table = {id_: planned(scenario, model, id_) for id_ in scenario.needs}
 
     def plan(queue: str, at_s: float) -> Plan | None:
         row = table.get(queue)
@@ -214,7 +214,8 @@ def plans_of(scenario: Scenario) -> Plans:
     return plan
 
 
-def _by_half_hour(scenario: Scenario, model: CentreModel, queue: str) -> list[Plan]:
+def planned(scenario: Scenario, model: CentreModel, queue: str) -> list[Plan]:
+    """The plan of a queue for each half hour of the period, by a model of the scenario."""
     assert isinstance(model.arrivals, ArrivalRates)
     spec, callers = scenario.file.callers.needs[queue], scenario.file.callers
     aht_s = sum((own or every).distribution.mean_s for own, every in (

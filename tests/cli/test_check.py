@@ -142,3 +142,16 @@ def test_a_fault_in_the_texts_of_the_prompts_is_an_error(tmp_path: Path):
     result = check(draft / "queues.yaml")
     assert result.exit_code == 1
     assert "prompts.yaml:1:1: unknown key 'greetin'; did you mean 'greeting'" in result.stderr
+
+
+def test_a_scenario_is_checked_too(tmp_path: Path) -> None:
+    scenarios = Path(__file__).resolve().parents[2] / "config" / "scenarios"
+    result = CliRunner().invoke(command, [str(scenarios / "city.yaml")])
+    assert result.exit_code == 0, result.output
+    assert "10,000 calls a day" in result.output
+    assert "warning" not in result.output
+    wrong = tmp_path / "wrong.yaml"
+    text = (scenarios / "city.yaml").read_text(encoding="utf-8")
+    wrong.write_text(text.replace("a_day: 10000", "a_dya: 10000"), encoding="utf-8")
+    result = CliRunner().invoke(command, [str(wrong)])
+    assert result.exit_code == 1
