@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 DATA   ?= ../shared/data
 MINUTES ?= 100
+SOAK_MINUTES ?= 60
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
@@ -20,7 +21,12 @@ help:
 	@echo 'make types     mypy, strict'
 	@echo 'make check     style, types and test'
 	@echo 'make bench     run every measurement in bench/'
+	@echo 'make soak      calls for an hour at half load: memory, tasks, files, threads (SOAK_MINUTES=60)'
+	@echo 'make fuzz      a million and more broken inputs into every parser'
+	@echo 'make lock      pin every dependency with its hash in requirements.lock'
+	@echo 'make sbom      bill of materials: sbom.json (CycloneDX)'
 	@echo 'make fixtures  make audio_fixtures/*.wav anew (needs espeak-ng)'
+	@echo 'make prompts   make the default prompts of config/prompts anew (needs espeak-ng)'
 	@echo 'make models    train both speech models anew, hours (needs espeak-ng, sox, lmplz and DATA)'
 	@echo 'make eval      measure the speech models (needs DATA for real people)'
 	@echo 'make clean     remove $(VENV) and caches'
@@ -66,8 +72,23 @@ bench: $(STAMPS)/package
 	  name=$$(basename "$$script" .py); echo "== bench.$$name"; \
 	  $(BIN)/python -m "bench.$$name" || exit 1; done
 
+soak: $(STAMPS)/package
+	$(BIN)/python -m bench.soak --minutes $(SOAK_MINUTES)
+
+fuzz: $(STAMPS)/test
+	$(BIN)/python -m fuzz
+
+lock: $(STAMPS)/release
+	UV=$(BIN)/uv scripts/lock
+
+sbom: $(STAMPS)/release
+	$(BIN)/python scripts/make_sbom.py sbom.json
+
 fixtures: $(STAMPS)/fixtures
 	$(BIN)/python -m audio_fixtures.make
+
+prompts: $(STAMPS)/fixtures
+	$(BIN)/python scripts/make_prompts.py
 
 # Every stage resumes: corpus and alignments, training (work/net.pt), then export.
 models: $(STAMPS)/training
