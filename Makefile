@@ -73,22 +73,13 @@ bench: $(STAMPS)/package
 	  $(BIN)/python -m "bench.$$name" || exit 1; done
 
 soak: $(STAMPS)/package
-	$(BIN)/python -m bench.soak --minutes $(SOAK_MINUTES)
-
-fuzz: $(STAMPS)/test
-	$(BIN)/python -m fuzz
-
-lock: $(STAMPS)/release
-	UV=$(BIN)/uv scripts/lock
-
-sbom: $(STAMPS)/release
-	$(BIN)/python scripts/make_sbom.py sbom.json
+	$(BIN)/python -m ivr.load.soak --minutes $(SOAK_MINUTES)
 
 fixtures: $(STAMPS)/fixtures
 	$(BIN)/python -m audio_fixtures.make
 
 prompts: $(STAMPS)/fixtures
-	$(BIN)/python scripts/make_prompts.py
+	$(BIN)/python -m scripts.make_prompts
 
 # Every stage resumes: corpus and alignments, training (work/net.pt), then export.
 models: $(STAMPS)/training
