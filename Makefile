@@ -11,7 +11,7 @@ BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test style format types bench fixtures models eval check fuzz sbom lock clean
+.PHONY: help demo test style format types bench soak prompts fixtures models eval check fuzz sbom lock clean
 
 help:
 	@echo 'make demo      answer Mandarin and Cantonese calls and show the queue of each'
