@@ -119,7 +119,10 @@ def _table(path: Path, rows: list[tuple[int, dict[str, str]]]) -> Labels:
     by_file: dict[Path, Label] = {}
     for line, row in rows:
         label = _label(f"{path}:{line}", row)
-        recording = (path.parent / label.file).resolve()
+        try:
+            recording = (path.parent / label.file).resolve()
+        except (OSError, ValueError) as error:  # half a character, NUL, links in a circle
+            raise ConfigError(f"{path}:{line}: file: no name of a file ({error})") from error
         if recording in by_file:
             raise ConfigError(f"{path}:{line}: {label.file} is here twice; delete one row")
         by_file[recording] = label
