@@ -29,7 +29,7 @@ from ivr.queues.report_words import (
     value_of,
 )
 from ivr.queues.scenario import Scenario, load_scenario
-from ivr.queues.simulation.runs import DaskCluster, Engine, LocalThreads
+from ivr.queues.simulation.runs import DaskCluster, Engine, LocalThreads, compile_kernel
 from ivr.settings import find_home
 
 __all__ = ["command", "scenario_file"]
@@ -129,6 +129,8 @@ def _fit(scenario: Scenario, calls: Path) -> Fit:
 
 
 def _run(scenario: Scenario, engine: Engine, *, quick: bool, fit: Fit | None) -> Study:
+    with Console(stderr=True).status("making the simulator ready (the first time half a minute)"):
+        compile_kernel()
     count, records = scenario.file.study.replications, fit is not None
     total = planned_runs(scenario, count, quick=quick, records=records)
     with progress("simulating", total) as advance:

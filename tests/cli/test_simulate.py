@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from ivr.cli import cli
 from tests.queues.test_experiment import TEXT
 
 ROOT = Path(__file__).resolve().parents[2]
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or ""
 
 
 @pytest.fixture
@@ -121,3 +124,29 @@ def test_records_without_columns_named(scenario: Path, tmp_path: Path) -> None:
     write_calls(tmp_path / "cdr.csv")
     result = run(scenario, "--calls", tmp_path / "cdr.csv")
     assert "call_records: { arrived: call_start" in str(result.exception)
+
+
+@pytest.mark.skipif(not BROWSER, reason="no chromium to open the page in")
+def test_the_page_fits_a_browsers_window(scenario: Path, tmp_path: Path) -> None:
+    """In a real browser: every plot is laid out, and nothing is wider than the window."""
+    pytest.importorskip("matplotlib", reason="pages need the extra kapok-ivr[report]")
+    page = tmp_path / "report.html"
+    assert run(scenario, "--replications", 4, "--html", page).exit_code == 0
+    probe = """<script>
+      const wide = document.documentElement.scrollWidth - window.innerWidth;
+      const plots = [...document.querySelectorAll("svg")].map(s => s.getBoundingClientRect());
+      const small = plots.filter(r => r.width < 200 || r.height < 60).length;
+      document.title = `wide ${wide} small ${small} plots ${plots.length}`;
+    </script>"""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("</body>", f"{probe}</body>"), encoding="utf-8")
+    shown = subprocess.run(
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1000,900",
+         "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    title = re.search(r"<title>(.*?)</title>", shown.stdout)
+    assert title is not None
+    wide, small, plots = map(int, re.findall(r"-?\d+", title[1]))
+    assert wide <= 0
+    assert (small, plots) == (0, 5)
