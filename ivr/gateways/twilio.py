@@ -20,7 +20,6 @@ Sources: Twilio's "Media Streams - WebSocket Messages" and "Webhooks Security".
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -248,5 +247,5 @@ def _media(media: _Media) -> list[Inbound]:
         return []  # the agent's side, of a stream of both tracks
     try:
         return [Audio(base64.b64decode(media.payload, validate=True))]
-    except binascii.Error:
+    except ValueError:  # binascii.Error, and characters beyond ASCII
         raise ProtocolError("media.payload is not base64") from None

@@ -108,6 +108,7 @@ def test_a_parameter_that_is_not_known_costs_no_call() -> None:
         (b"\0\0", "no binary messages"),
         ("hello", "not JSON"),
         (media("???"), "media.payload is not base64"),
+        (media("f39/木fw=="), "media.payload is not base64"),
         ('{"event":"media","media":{}}', "media: media.payload: Field required"),
         ('{"event":"dtmf","dtmf":{"digit":"12"}}', "dtmf.digit: '12' is not one of"),
         ('{"event":"sing"}', "'sing' is none of"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -122,7 +121,7 @@ class TwilioClient(GatewayClient):
     def _sound(self, payload: Any, now_s: float) -> Sound:
         try:
             data = base64.b64decode(str(payload), validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error, and characters beyond ASCII
             raise ProtocolError("media.payload is not base64") from None
         self.buffer.add(now_s, len(data) / 8_000)
         return Sound(Decoder(Encoding.MULAW).decode(data))
