@@ -21,6 +21,7 @@ from ivr.queues.report_pictures import pictures, queue_name
 from ivr.queues.report_words import (
     change_of,
     fit_rows,
+    input_rows,
     measure_words,
     percent,
     replay_rows,
@@ -83,6 +84,7 @@ def _context(study: Study, today: date, notes: tuple[str, ...]) -> dict[str, Any
         "version": __version__,
         "path": study.scenario.path.name,
         "reach": study.reach is not None,
+        "inputs": list(input_rows(study)),
         "fitted": list(fit_rows(study.fit)) if study.fit else [],
         "replayed": list(replay_rows(study)) if study.replay else [],
         "records": study.fit.records.name if study.fit else "",

@@ -6,12 +6,17 @@ import math
 from collections.abc import Iterator
 
 from ivr.queues.experiment import MEASURES, TARGET, Interval, Measure
+from ivr.queues.experiment_staff import agent_hours
 from ivr.queues.experiment_study import Study, verdict
 from ivr.queues.records_fit import Fit
+from ivr.queues.scenario import Arm, Times
+from ivr.queues.scenario_model import scenario_model
+from ivr.queues.simulation.distributions import Constant, Exponential, LogNormal, Never
 
 __all__ = [
     "change_of",
     "fit_rows",
+    "input_rows",
     "measure_words",
     "percent",
     "replay_rows",
@@ -186,6 +191,55 @@ def _staff(study: Study) -> str:
     return (
         f"The service of before would take {staff.hours_before - staff.hours_needed:.0f} agent "
         f"hours less {per} ({percent(staff.share, digits=1)} of {staff.hours_before:.0f})."
+    )
+
+
+# --- what went in ---------------------------------------------------------------------------
+
+
+def input_rows(study: Study) -> Iterator[tuple[str, str]]:
+    """What the scenario says, in words: a reader must see what the answer was made from."""
+    file = study.scenario.file
+    callers, transfer = file.callers, file.transfer
+    hours = agent_hours(scenario_model(study.scenario))
+    period = "a day" if file.study.days == 1 and not file.week else "a week"
+    yield "calls", f"{file.calls.a_day:,.0f} a day, for {len(callers.needs)} queues"
+    yield "agents", f"{hours:,.0f} hours {period}; {percent(callers.simple)} of calls any can serve"
+    own = any(need.service or need.wrap_up for need in callers.needs.values())
+    talk = f"{_times(callers.service)}; {_times(callers.wrap_up)}"
+    yield "talk, and work after it", "by queue" if own else talk
+    yield "patience", _times(callers.patience)
+    again = callers.redial.probability if callers.redial else 0.0
+    yield "who gives up rings again", percent(again)
+    after = "goes on" if transfer.patience == "goes_on" else "begins afresh"
+    yield "wrong agent", f"{_times(transfer.seconds)}; patience {after} in the next queue"
+    for side in ("before", "after"):
+        arm: Arm = getattr(file, side)
+        yield f"{side}: {arm.name or side}", _arm(study, arm)
+
+
+def _times(times: Times) -> str:
+    law = times.distribution
+    if isinstance(law, Never):
+        return "nobody gives up"
+    kinds = {Constant: "", Exponential: ", exponential", LogNormal: ", lognormal"}
+    return f"mean {law.mean_s:.0f} s{kinds.get(type(law), ', as recorded')}"
+
+
+def _arm(study: Study, arm: Arm) -> str:
+    queues = "one queue for all; " if arm.queues == "one" else ""
+    served = f"; {percent(arm.contained)} served by the machine" if arm.contained else ""
+    if arm.menu is not None:
+        missed = "" if queues else f", {percent(arm.menu.misroute)} to a wrong queue"
+        return f"{queues}{_times(arm.menu.seconds)} in the menu{missed}{served}"
+    assert arm.speech is not None
+    found = study.scenario.navigation[arm.speech.navigation]
+    wrong, routed = found.wrong_of_routed()
+    return (
+        f"{queues}measured on {found.calls} recordings ({found.measured.recordings}, "
+        f"{found.measured.date}): {percent(found.share('routed'))} routed at once ({wrong} of {routed} "
+        f"wrongly), {percent(found.share('confirmed'))} asked a question, "
+        f"{percent(found.share('asked_again'))} asked again{served}"
     )
 
 
