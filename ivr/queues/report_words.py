@@ -237,8 +237,8 @@ def _arm(study: Study, arm: Arm) -> str:
     wrong, routed = found.wrong_of_routed()
     return (
         f"{queues}measured on {found.calls} recordings ({found.measured.recordings}, "
-        f"{found.measured.date}): {percent(found.share('routed'))} routed at once ({wrong} of {routed} "
-        f"wrongly), {percent(found.share('confirmed'))} asked a question, "
+        f"{found.measured.date}): {percent(found.share('routed'))} routed at once ({wrong} of "
+        f"{routed} wrongly), {percent(found.share('confirmed'))} asked a question, "
         f"{percent(found.share('asked_again'))} asked again{served}"
     )
 
