@@ -8,6 +8,7 @@ from typing import Any
 
 from ivr.asr.engine import Hypothesis
 from ivr.call.events import Event
+from ivr.language import Language
 
 __all__ = ["Final", "Turn"]
 
@@ -22,6 +23,9 @@ class Final:
     offset_s: float = 0.0
     #: language, decision, queue, call, …: the added keys of ``docs/design.md``
     added: Mapping[str, Any] = field(default_factory=dict)
+    #: how long the utterance was, seconds, and the processor time each language's model took
+    audio_s: float = 0.0
+    computed_s: Mapping[Language, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
