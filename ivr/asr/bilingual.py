@@ -14,8 +14,10 @@ its jobs one after the other (:class:`ivr.asr.pool.Lane`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from ivr.asr.engine import Recogniser, Recognition
 from ivr.asr.language_decision import LanguageDecider, LanguageDecision
@@ -69,6 +71,7 @@ class Heard:
     speech: bool  # words were recognised in this utterance
     since_word_s: float  # audio since the partial last changed, or since the utterance began
     no_input: bool  # no word for EndpointRules.no_input_s since the utterance began
+    voice: bool = False  # somebody speaks now, with words or without; known with a voice gate only
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class Utterance:
     recognitions: Mapping[Language, Recognition]  # of every language that was listened to
     start_s: float  # where it began, from the start of the call
     duration_s: float
+    #: processor time that each language's model took for it, seconds
+    computed_s: Mapping[Language, float] = field(default_factory=dict)
 
     @property
     def recognition(self) -> Recognition:
@@ -120,18 +125,31 @@ class _Channel:
         self._resampler = Resampler(rate_hz, recogniser.rate_hz)
         self._block = 2 * round(block_s * recogniser.rate_hz)
         self._gathered = b""
+        self.computed_s = 0.0  # since the last utterance
 
     def accept(self, pcm: bytes) -> None:
         self._gathered += self._resampler.resample(pcm)
         if len(self._gathered) >= self._block:
-            self.endpoint = self.recogniser.accept(self._gathered)
+            with self._timed():
+                self.endpoint = self.recogniser.accept(self._gathered)
             self._gathered = b""
 
     def finish(self) -> Recognition:
-        self.recogniser.accept(self._gathered + self._resampler.flush())
+        with self._timed():
+            self.recogniser.accept(self._gathered + self._resampler.flush())
+            recognition = self.recogniser.finish()
         self._gathered = b""
         self.endpoint = False
-        return self.recogniser.finish()
+        return recognition
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Adds the processor time of this thread: how busy the machine is does not count."""
+        begun_s = time.thread_time()
+        try:
+            yield
+        finally:
+            self.computed_s += time.thread_time() - begun_s
 
     def reset(self) -> None:
         self._gathered = b""
@@ -260,6 +278,7 @@ class BilingualRecogniser:
             speech=speech,
             since_word_s=since_word_s,
             no_input=not speech and since_word_s >= self._rules.no_input_s,
+            voice=self._gate is not None and self._gate.voice,
         )
 
     def _seconds(self, samples: int) -> float:
@@ -355,7 +374,10 @@ class BilingualRecogniser:
             recognitions=recognitions,
             start_s=self._seconds(self._start),
             duration_s=self._seconds(self._now - self._start),
+            computed_s={code: self._channels[code].computed_s for code in recognitions},
         )
+        for channel in self._channels.values():
+            channel.computed_s = 0.0
         if any(recognition.best for recognition in recognitions.values()):
             self._prior = self._decider.next_prior(decision)
         self._next_utterance(leading=decision.language)

@@ -44,6 +44,8 @@ _NEEDED, _OF = 2, 3
 _DOUBTFUL_NEEDED, _DOUBTFUL_OF = 12, 15
 #: After what may be a voice the network listens on for so many chunks: its state stays whole.
 _LISTENS_ON = 10
+#: A voice that was heard so lately is still there, s: between two words.
+_STILL_SPEAKS_S = 0.3
 _FULL_SCALE = 32_768.0
 
 
@@ -73,6 +75,11 @@ class VoiceGate:
     def silence_s(self) -> float:
         """Audio since the last chunk with a voice in it, seconds."""
         return self._silent_chunks * _CHUNK_S + len(self._left) / 2 / RATE_HZ
+
+    @property
+    def voice(self) -> bool:
+        """Whether somebody speaks now, as the network hears it."""
+        return self.open and not self._in_doubt and self.silence_s < _STILL_SPEAKS_S
 
     def shut(self) -> None:
         """What was open has been dealt with: a voice is needed to open again."""

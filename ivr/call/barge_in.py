@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from ivr.call.voice import CHUNK_SAMPLES, RATE_HZ, VoiceStream
+from ivr.call.voice import CHUNK_SAMPLES, RATE_HZ, SILENCE_DBFS, VoiceStream
 
 __all__ = ["LONGEST_ECHO_S", "BargeIn"]
 
@@ -53,7 +53,6 @@ _STANDS_OUT_DB = 6.0
 _BACKGROUND_CHUNKS = 47  # 1.5 s
 _RECENT_CHUNKS = 3  # kept out of the background: they may be the voice itself
 _FEWEST_CHUNKS = 5  # of background, before anything can stand out from it
-_SILENCE_DBFS = -90.0
 
 _WINDOW = 1600  # samples compared with the prompt, 0.2 s
 _LAGS = round(LONGEST_ECHO_S * RATE_HZ)
@@ -212,7 +211,7 @@ class BargeIn:
 
 
 def _level_dbfs(chunk: Samples) -> float:
-    return float(10 * np.log10(np.mean(chunk**2) + 10 ** (_SILENCE_DBFS / 10)))
+    return float(10 * np.log10(np.mean(chunk**2) + 10 ** (SILENCE_DBFS / 10)))
 
 
 def _emphasised(samples: Samples) -> Samples:

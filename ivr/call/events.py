@@ -74,7 +74,8 @@ class SpeechStarted:
     """
 
     now_s: float
-    over_prompt: bool = False  # a voice, over a prompt that is being played: no words yet
+    words: bool = True  # False: a voice, and no words yet
+    over_prompt: bool = False  # over a prompt that is being played
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,9 @@ class Matching(Protocol):
 
 _LAST_WORDS_S = 60.0
 #: A voice that no words follow within this time was none, s.
-_VOICE_S = 3.0
+_VOICE_S = 2.0
+#: So much longer than for silence the call waits where there is a voice and no words, s.
+_VOICE_PATIENCE_S = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,7 @@ class CallSession:
         self._started_s = self._now_s = 0.0
         self._prompt_ends_s = self._quiet_since_s = 0.0
         self._speech_until_s: float | None = None
+        self._words = False  # in that speech
         self._no_matches = self._no_inputs = self._denials = 0
         self._queue: str | None = None  # asked about in confirming, decided in routing
         self._number: str | None = None  # offered, or routed to
@@ -306,14 +309,30 @@ class CallSession:
 
     def _speech(self, given: SpeechStarted) -> list[Event]:
         speaking = self._speech_until_s is not None
-        lasts_s = _VOICE_S if given.over_prompt else self._limits.utterance_s
-        self._speech_until_s = self._now_s + lasts_s
+        until_s = self._speech_lasts_until_s(given)
+        if until_s <= self._now_s:
+            return []
+        self._words = given.words or (speaking and self._words)
+        self._speech_until_s = max(until_s, self._speech_until_s or 0.0)
         self._move(Trigger.SPEECH)
-        plays = given.over_prompt or (self._now_s < self._prompt_ends_s and not speaking)
+        estimated = given.words and self._now_s < self._prompt_ends_s and not speaking
+        plays = given.over_prompt or estimated
         barged = self._state in _WAITING and plays and self._limits.barge_in
         if barged:
             self._prompt_ends_s = self._quiet_since_s = self._now_s
         return [BargedIn()] if barged else []
+
+    def _speech_lasts_until_s(self, given: SpeechStarted) -> float:
+        """How long the caller is taken to speak on; a voice without words is not waited for long.
+
+        It may be a television that nobody talks over.
+        """
+        if given.words:
+            return self._now_s + self._limits.utterance_s
+        if given.over_prompt:
+            return self._now_s + _VOICE_S
+        patience_s = self._limits.no_input_s + _VOICE_PATIENCE_S
+        return min(self._now_s + _VOICE_S, self._quiet_since_s + patience_s)
 
     def _tick(self) -> list[Event]:
         if self._state not in _WAITING:
@@ -332,7 +351,8 @@ class CallSession:
 
     def _speech_over(self) -> None:
         self._speech_until_s = None
-        self._quiet_since_s = max(self._quiet_since_s, self._now_s)
+        if self._words:
+            self._quiet_since_s = max(self._quiet_since_s, self._now_s)
 
     def _no_input(self) -> list[Event]:
         self._no_inputs += 1

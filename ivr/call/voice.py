@@ -18,16 +18,32 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-__all__ = ["CHUNK_SAMPLES", "RATE_HZ", "VoiceModel", "VoiceStream"]
+__all__ = [
+    "CHUNK_SAMPLES",
+    "RATE_HZ",
+    "SILENCE_DBFS",
+    "VoiceModel",
+    "VoiceStream",
+    "level_dbfs",
+]
 
 RATE_HZ = 8000
 #: Samples that are judged at a time, 32 ms.
 CHUNK_SAMPLES = 256
+#: The level of no sound at all, as :func:`level_dbfs` gives it.
+SILENCE_DBFS = -90.0
 _CONTEXT = 32
 _STATE = (2, 1, 128)
 _RATE = np.array(RATE_HZ, dtype=np.int64)
 
 Samples = npt.NDArray[np.float32]
+
+
+def level_dbfs(pcm: bytes) -> float:
+    """The level (RMS) of s16le audio, decibels below full scale; :data:`SILENCE_DBFS` at least."""
+    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float32) / np.float32(32768)
+    power = float(np.mean(samples**2)) if len(samples) else 0.0
+    return float(10 * np.log10(power + 10 ** (SILENCE_DBFS / 10)))
 
 
 class VoiceModel:

@@ -57,7 +57,7 @@ from ivr.call.session import Limits
 from ivr.call.transitions import State
 from ivr.call.turn import Final, Turn
 from ivr.call.voice import RATE_HZ as BARGE_IN_RATE_HZ
-from ivr.call.voice import VoiceModel
+from ivr.call.voice import SILENCE_DBFS, VoiceModel, level_dbfs
 from ivr.errors import IvrError
 from ivr.gateways.gateway import StreamConfig
 from ivr.intent.languages import read
@@ -77,6 +77,9 @@ _log = logging.getLogger(__name__)
 _PROMPTS_KEPT = 32
 #: So much of a voice over a prompt, seconds in all, makes words over it the caller's.
 _VOICED_S = 0.2
+#: Speech that is nowhere louder than this is a television or somebody else in the room: the nominal
+#: level of a caller is -20 dBFS, that of a quiet one -40, with peaks 8 dB above.
+_BACKGROUND_DBFS = -42.0
 #: How often the session is told that the caller goes on speaking, s.
 _SPEAKING_TOLD_S = 1.0
 #: How probable the language is that a caller has asked for.
@@ -199,7 +202,11 @@ class Conversation:
         by_voice = plays_prompts and services.settings.dialogue.barge_in == "voice"
         self._over_prompt = BargeIn(services.voice_model.stream()) if by_voice else None
         self._to_barge_in = Resampler(stream.rate_hz, BARGE_IN_RATE_HZ)
-        self._spoke_s = -_SPEAKING_TOLD_S  # when the session was last told that the caller speaks
+        #: when the session was last told that the caller speaks, and whether of words
+        self._spoke_s, self._words_told = -_SPEAKING_TOLD_S, False
+        self._loudest_dbfs = SILENCE_DBFS  # of the utterance
+        self._voice_now = False  # or words, in the last block
+        self._voice_before = False  # a voice or words, as the prompt that is being played began
         self._barged = False  # into the prompt that is being played
         self._keep = keep or CallKeeping()
         self._book = EventLog(
@@ -332,7 +339,8 @@ class Conversation:
             if isinstance(event, Prompt):
                 self._unplayed.append(event.id)
                 if self._over_prompt is not None:
-                    self._barged = self._barged and self._over_prompt.playing
+                    if not self._over_prompt.playing:
+                        self._barged, self._voice_before = False, self._voice_now
                     self._over_prompt.play(self._services.prompt_audio.pcm(event))
 
     def _slow_down(self) -> None:
@@ -353,6 +361,7 @@ class Conversation:
                 self._slow_down()
         pcm = self._decoder.decode(data)
         self._keep.audio(pcm)
+        self._loudest_dbfs = max(self._loudest_dbfs, level_dbfs(pcm))
         events = self._listen_over_prompt(pcm)
         if self._over_prompt is not None and self._over_prompt.echo:
             pcm = bytes(len(pcm))  # the recogniser would understand it
@@ -373,19 +382,27 @@ class Conversation:
         voice = listener.hear(self._to_barge_in.resample(pcm))
         if voice and not self._barged:
             self._barged = True
-            return self._give(SpeechStarted(self.heard_s, over_prompt=True))
-        if played and not listener.playing and not self._barged and not self._spoken_over():
+            return self._give(SpeechStarted(self.heard_s, words=False, over_prompt=True))
+        if played and not listener.playing and not self._words_counted():
             assert self._recogniser is not None
             self._recogniser.reset()  # noise and echo
+            self._loudest_dbfs = SILENCE_DBFS
         return ()
+
+    def _words_counted(self) -> bool:
+        return self._barged or self._voice_before or self._spoken_over()
 
     def _spoken_over(self) -> bool:
         return self._over_prompt is not None and self._over_prompt.voiced_s >= _VOICED_S
 
     def _words_count(self) -> bool:
-        """Whether words are the caller's: over a prompt, only with a voice."""
+        """Whether words are the caller's: loud enough, and over a prompt only with a voice."""
         listener = self._over_prompt
-        return listener is None or not listener.playing or self._barged or self._spoken_over()
+        if self._loudest_dbfs < _BACKGROUND_DBFS:
+            return False
+        if listener is None or not listener.playing:
+            return True
+        return self._words_counted()
 
     def _over(self, events: tuple[Event, ...]) -> Turn:
         """The end of an utterance."""
@@ -393,6 +410,7 @@ class Conversation:
             return self._final(events)
         assert self._recogniser is not None
         self._recogniser.finish()
+        self._loudest_dbfs = SILENCE_DBFS
         return self._without_words(events) if _says(events) else Turn(partial="", events=events)
 
     def _new_recogniser(self) -> BilingualRecogniser | RemoteRecogniser:
@@ -405,11 +423,13 @@ class Conversation:
 
     def _time_passed(self, heard: Heard) -> tuple[Event, ...]:
         now_s = self.heard_s
-        speaks = heard.speech and self._words_count()
+        self._voice_now = heard.voice or heard.speech
+        speaks = self._voice_now and self._words_count()
         barged: tuple[Event, ...] = ()
-        if speaks and now_s - self._spoke_s >= _SPEAKING_TOLD_S:
-            self._spoke_s = now_s
-            barged = self._give(SpeechStarted(now_s))
+        first_words = heard.speech and not self._words_told
+        if speaks and (first_words or now_s - self._spoke_s >= _SPEAKING_TOLD_S):
+            self._spoke_s, self._words_told = now_s, heard.speech
+            barged = self._give(SpeechStarted(now_s, words=heard.speech))
         return (*barged, *self._give(Tick(now_s)))
 
     # --- finals --------------------------------------------------------------------------
@@ -433,7 +453,8 @@ class Conversation:
         )
         hypotheses = utterance.recognition.hypotheses
         texts = tuple(hypothesis.text for hypothesis in hypotheses)
-        self._spoke_s = -_SPEAKING_TOLD_S
+        self._spoke_s, self._words_told = -_SPEAKING_TOLD_S, False
+        self._loudest_dbfs = SILENCE_DBFS
         # The call goes by the words as they may be kept, so that its log runs the same again.
         kept = tuple(map(mask, texts))
         events += self._give(
@@ -441,7 +462,13 @@ class Conversation:
         )
         added = self._added(found, events, utterance if texts else None)
         self._log_decision(utterance, added)
-        final = Final(hypotheses=tuple(hypotheses), offset_s=utterance.start_s, added=added)
+        final = Final(
+            hypotheses=tuple(hypotheses),
+            offset_s=utterance.start_s,
+            added=added,
+            audio_s=utterance.duration_s,
+            computed_s=utterance.computed_s,
+        )
         return Turn(final=final, events=events)
 
     def _without_words(self, events: tuple[Event, ...]) -> Turn:

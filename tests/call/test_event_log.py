@@ -128,7 +128,7 @@ def test_keys_that_decide_nothing_are_not_shown(call: Logged) -> None:
 def test_a_call_runs_again_byte_for_byte(call: Logged) -> None:
     call.give(
         CallStarted(0.0, BEGAN, can_call_back=True),
-        SpeechStarted(1.0, over_prompt=True),
+        SpeechStarted(1.0, words=False, over_prompt=True),
         UtteranceMatched(3.0, match(Decision.CONFIRM, "social_security"), YUE),
         UtteranceMatched(5.0, match(Decision.ASK_AGAIN, text="唔系，我想攞公积金"), YUE),
         UtteranceMatched(9.0, match(Decision.ASK_AGAIN, text="不要"), CMN),
@@ -243,7 +243,7 @@ def _input(now_s: float, step: Any) -> Input:
     return {
         "tick": Tick(now_s),
         "speech": SpeechStarted(now_s),
-        "voice": SpeechStarted(now_s, over_prompt=True),
+        "voice": SpeechStarted(now_s, words=False, over_prompt=True),
         "played": PromptPlayed(now_s),
         "transferred": Transferred(now_s),
         "failed": RecogniserFailed(now_s, "broken"),

@@ -816,9 +816,9 @@ def test_a_correction_in_one_breath_in_cantonese(caller: Caller) -> None:
 
 
 def test_a_voice_without_words_gives_way_to_the_no_input_clock(caller: Caller) -> None:
-    assert caller.session.receive(SpeechStarted(caller.now_s + 1, over_prompt=True)) == (
-        BargedIn(),
-    )
+    assert caller.session.receive(
+        SpeechStarted(caller.now_s + 1, words=False, over_prompt=True)
+    ) == (BargedIn(),)
     caller.now_s += 1
     events = caller.waits(9.0)
     assert [e.id for e in events if isinstance(e, Prompt)] == ["no_input"]
@@ -827,4 +827,4 @@ def test_a_voice_without_words_gives_way_to_the_no_input_clock(caller: Caller) -
 def test_barge_in_can_be_turned_off(matcher: Matcher, catalogue: Catalogue) -> None:
     session = CallSession(matcher=matcher, catalogue=catalogue, limits=Limits(barge_in=False))
     session.receive(CallStarted(0.0, OPEN))
-    assert session.receive(SpeechStarted(1.0, over_prompt=True)) == ()
+    assert session.receive(SpeechStarted(1.0, words=False, over_prompt=True)) == ()
