@@ -273,6 +273,11 @@ class ServerSettings(_Model):
     )  # null: as host
     tls: TlsSettings | None = Field(default=None, examples=["tls:"])
     access: AccessSettings = Field(default=AccessSettings(), examples=["access:"])
+    #: A scenario that plans agents and callers (ivr simulate): with it, and with the reports of
+    #: the agents' side, callers are told how long they may wait; null: they are not.
+    expected_waits: HomePath | None = Field(
+        default=None, examples=["expected_waits: config/scenarios/small.yaml"]
+    )
     #: An OpenTelemetry collector's OTLP/HTTP address; null: no traces.
     traces_url: str | None = Field(
         default=None, examples=["traces_url: http://127.0.0.1:4318/v1/traces"]
@@ -281,7 +286,7 @@ class ServerSettings(_Model):
     audit_log: HomePath = Field(
         default=Path("var/audit.jsonl"), examples=["audit_log: var/audit.jsonl"]
     )
-    max_calls: Count = Field(default=100, ge=1, le=100_000, examples=["max_calls: 100"])
+    max_calls: Count = Field(default=400, ge=1, le=100_000, examples=["max_calls: 400"])
     max_message_bytes: Count = Field(
         default=1_048_576, ge=4_096, le=67_108_864, examples=["max_message_bytes: 1048576"]
     )
@@ -289,6 +294,8 @@ class ServerSettings(_Model):
     max_call_s: Seconds = Field(default=900.0, examples=["max_call_s: 900"])
     #: How often queues.yaml is looked at for a change, seconds.
     reload_s: Seconds = Field(default=1.0, examples=["reload_s: 1"])
+    #: Where a block of audio takes so long to be recognised, seconds, new calls are refused.
+    shed_lag_s: Seconds = Field(default=0.25, examples=["shed_lag_s: 0.25"])
     #: Audio waiting for recognition, seconds: reading stops at the first, goes on at the second.
     high_water_s: Seconds = Field(default=4.0, examples=["high_water_s: 4.0"])
     low_water_s: Seconds = Field(default=1.0, examples=["low_water_s: 1.0"])
@@ -358,10 +365,6 @@ class Settings(_Model):
     )
     #: recordings and texts of the prompts; see ivr.call.prompt_audio
     prompts: HomePath = Field(default=Path("config/prompts"), examples=["prompts: config/prompts"])
-    #: whose agents and callers the expected waits are reckoned with; null: nobody is told a wait
-    scenario: HomePath | None = Field(
-        default=None, examples=["scenario: config/scenarios/city.yaml"]
-    )
     server: ServerSettings = ServerSettings()
     recognition: RecognitionSettings = RecognitionSettings()
     dialogue: DialogueSettings = DialogueSettings()

@@ -12,8 +12,6 @@ from pathlib import Path
 import click
 
 from ivr.cli.clock import at_option, moment
-from ivr.queues.live import ExpectedWaits, plans_of
-from ivr.queues.scenario import load_scenario
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
 from ivr.server.logs import LogFormat, configure
@@ -86,7 +84,6 @@ def command(
         host=host,
         http_port=http_port_for(settings, port, http_port),
         now=now,
-        waits=_waits(settings),
     )
     server = KapokServer(services, settings, host=host, port=port, now=now, operations=operations)
     try:
@@ -95,13 +92,6 @@ def command(
         services.close()
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
-
-
-def _waits(settings: Settings) -> ExpectedWaits | None:
-    """By the scenario of the settings; None where there is none."""
-    if settings.scenario is None:
-        return None
-    return ExpectedWaits(plans_of(load_scenario(settings.scenario)))
 
 
 async def _run(
