@@ -18,6 +18,7 @@ import asyncio
 import json
 import logging
 import random
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ from ivr.errors import AccessError, ServerError
 from ivr.gateways import choose, gateway_class
 from ivr.gateways.gateway import Gateway, Upgrade, UpgradeError
 from ivr.queues.reload import CatalogueWatch
+from ivr.server.admission import Admission
 from ivr.server.call import Call, Desk, refuse
 from ivr.server.call_files import CallFiles
 from ivr.server.conversation import Services
@@ -108,6 +110,11 @@ class KapokServer:
         )
         self._webhook = Webhook(settings.webhook, rng=random.Random()) if settings.webhook else None
         self._calls: set[Call] = set()
+        self._admission = Admission(
+            max_calls=self._limits.max_calls,
+            shed_lag_s=self._limits.shed_lag_s,
+            clock=time.monotonic,
+        )
         self._registry = Registry()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -125,6 +132,15 @@ class KapokServer:
     def registry(self) -> Registry:
         """The calls and what was decided about each."""
         return self._registry
+
+    def _why_refused(self) -> str:
+        """For the metrics."""
+        if self._closing:
+            return "draining"
+        return "shedding" if self._admission.shedding else "busy"
+
+    def _why_busy(self) -> str | None:
+        return "audio waits too long to be recognised" if self._admission.shedding else None
 
     async def wait_idle(self) -> None:
         """Wait until no call is left."""
@@ -148,6 +164,7 @@ class KapokServer:
 
     async def __aenter__(self) -> Self:
         self._pool = RecognitionPool(workers=self._workers)
+        self._operations.health.check("shedding", self._why_busy)
         try:
             self._server = await serve(
                 self._handle,
@@ -287,13 +304,11 @@ class KapokServer:
     # --- a call --------------------------------------------------------------------------
 
     async def _handle(self, connection: ServerConnection) -> None:
-        if len(self._calls) >= self._limits.max_calls:
-            _log.warning("refused a call: %d calls are the limit", self._limits.max_calls)
-            self._operations.metrics.call_refused("busy")
-            await connection.close(
-                CloseCode.TRY_AGAIN_LATER,
-                f"all {self._limits.max_calls} lines are busy; try again later",
-            )
+        why_not = self._admission.why_not(calls=len(self._calls))
+        if why_not is not None:
+            _log.warning("refused a call: %s", why_not)
+            self._operations.metrics.call_refused(self._why_refused())
+            await connection.close(CloseCode.TRY_AGAIN_LATER, why_not)
             return
         upgrade = _upgrade(connection.request)
         kind, _ = choose(upgrade.path, _offered(connection.request))
@@ -303,9 +318,10 @@ class KapokServer:
     async def _handle_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         transport = TcpTransport(reader, writer)
         gateway = gateway_class("audiosocket").open(Upgrade(), self._settings)
-        if self._closing or len(self._calls) >= self._limits.max_calls:
-            _log.warning("refused a call: %d calls are the limit", self._limits.max_calls)
-            self._operations.metrics.call_refused("draining" if self._closing else "busy")
+        why_not = self._admission.why_not(calls=len(self._calls))
+        if self._closing or why_not is not None:
+            _log.warning("refused a call: %s", why_not or "the server is shutting down")
+            self._operations.metrics.call_refused(self._why_refused())
             await refuse(transport, gateway, "all lines are busy")
             return
         await self._serve(transport, gateway)
@@ -358,6 +374,7 @@ class KapokServer:
             voice=self._voice or self._services.prompt_audio,
             decided=self._decided,
             metrics=self._operations.metrics,
+            lagged=self._admission.measured,
             tracing=self._operations.tracing,
             files=self._files,
             records=(store.append,) if store is not None else (),

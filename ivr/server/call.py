@@ -64,6 +64,8 @@ _HAND_OVER_S = 2.0
 _BLOCK_S = 0.1
 #: ... and while a prompt plays, so that a voice cuts it in time.
 _BLOCK_PLAYING_S = 0.04
+#: A larger block takes long by itself, whatever the load.
+_LOAD_BLOCK_S = 0.5
 _DECIDED = frozenset({State.ROUTING, State.HANDING_OFF, State.ENDED})
 
 
@@ -80,6 +82,8 @@ class Desk:
     #: told of each decision once the gateway has been, and of each call that ends without one
     decided: Callable[[Decision], None] = lambda decision: None
     metrics: Metrics = field(default_factory=Metrics)
+    #: told how long a block of audio took to be recognised, seconds
+    lagged: Callable[[float], None] = lambda lag_s: None
     tracing: Tracing = field(default_factory=Tracing)
     files: CallFiles = field(default_factory=lambda: CallFiles(CallLogSettings()))
     #: told of each record of each call's event log
@@ -303,7 +307,9 @@ class Call:
             case _ if self._conversation is None:
                 self._log.warning("refused: %s before the call has begun", type(inbound).__name__)
             case _:
+                asked_s = _clock_s()
                 turn = await self._ask(self._conversation, inbound)
+                self._lag(inbound, _clock_s() - asked_s)
                 await self._turn(turn, inbound)
                 self._measure(turn, _clock_s() - came_s)
                 return isinstance(inbound, Finished) and inbound.closes
@@ -343,12 +349,20 @@ class Call:
         )
         await self._turn(self._conversation.opening, started)
 
+    def _lag(self, inbound: Inbound, took_s: float) -> None:
+        """What shows the load: not how long audio waits that came faster than real time."""
+        if isinstance(inbound, Audio) and self._stream.seconds(inbound.data) <= _LOAD_BLOCK_S:
+            self._desk.lagged(took_s)
+
     def _measure(self, turn: Turn, latency_s: float) -> None:
         if turn.partial is not None:
             self._desk.metrics.partial(latency_s)
         if turn.final is not None:
             language = turn.final.added.get("language") if turn.final.text else None
             self._desk.metrics.utterance(language, latency_s=latency_s)
+            for code, computed_s in turn.final.computed_s.items():
+                audio_s = turn.final.audio_s
+                self._desk.metrics.real_time_factor(code, computed_s=computed_s, audio_s=audio_s)
             decision = turn.final.added.get("decision")
             self._trace.utterance(latency_s=latency_s, language=language, decision=decision)
             if "error" in turn.final.added:

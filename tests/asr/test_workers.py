@@ -56,7 +56,9 @@ def test_a_worker_hears_what_this_process_hears(
     here, there = load_speech(installation.settings()).call(), speech.call()
     assert there.rate_hz == speech.rate_hz == 8000
     for pcm in (CANTONESE, MANDARIN):
-        assert utterance(there, pcm) == utterance(here, pcm)
+        assert replace(utterance(there, pcm), computed_s={}) == replace(
+            utterance(here, pcm), computed_s={}
+        )
 
 
 def test_what_a_call_settles_is_the_workers_too(speech: SpeechWorkers) -> None:
