@@ -45,6 +45,7 @@ __all__ = [
     "Role",
     "Token",
     "TokenFile",
+    "hostname",
     "is_loopback",
     "new_token",
     "without_token",
@@ -451,12 +452,13 @@ class Access:
         """An address, localhost or our own name: nothing a page's DNS could have made."""
         if host is None:
             return True
-        name = _hostname(f"//{host}")
-        allowed = {"localhost", self._host.lower(), *map(_hostname, self._origins)}
+        name = hostname(f"//{host}")
+        allowed = {"localhost", self._host.lower(), *map(hostname, self._origins)}
         return bool(name) and (name in allowed or _is_address(name))
 
 
-def _hostname(url: str) -> str:
+def hostname(url: str) -> str:
+    """The host of an address in small letters; empty where it has none or is none."""
     try:
         return (urlsplit(url).hostname or "").lower()
     except ValueError:

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -42,7 +42,15 @@ from ivr.errors import AccessError, ConfigError, ServerError
 from ivr.gateways.jambonz import call_verbs, decision_verbs
 from ivr.intent.slots import SECRET, mask
 from ivr.queues.catalogue import Catalogue
-from ivr.server.access import ANYONE, Access, Identity, Permission, RateLimiter, without_token
+from ivr.server.access import (
+    ANYONE,
+    Access,
+    Identity,
+    Permission,
+    RateLimiter,
+    hostname,
+    without_token,
+)
 from ivr.server.audit import AuditLog
 from ivr.server.health import Health
 from ivr.server.metrics import CONTENT_TYPE, Metrics
@@ -378,7 +386,7 @@ class HttpApi:
         # jambonz sends no headers of ours: what authorised it goes along in the addresses.
         token = without_token(request.path_qs)[1]
         query = f"?{urlencode({'token': token})}" if token else ""
-        host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or "127.0.0.1"
+        host = hostname(f"//{request.headers.get('Host', '')}") or "127.0.0.1"
         verbs = call_verbs(
             stream_url=self._sources.stream_url(host) + query,
             decision_url=f"/jambonz/decision{query}",

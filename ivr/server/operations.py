@@ -22,6 +22,8 @@ from ivr.call.decision import Decision
 from ivr.errors import ConfigError
 from ivr.gateways import GATEWAYS
 from ivr.queues.catalogue import Catalogue
+from ivr.queues.live import ExpectedWaits, plans_of
+from ivr.queues.scenario import load_scenario
 from ivr.server.access import Access, Permission, is_loopback
 from ivr.server.audit import AuditLog
 from ivr.server.health import Health, watch_loop_lag
@@ -112,8 +114,11 @@ class Operations:
         now: Callable[[], datetime] | None = None,
         waits: Waits | None = None,
     ) -> Self:
-        """With the store of the settings; see the class."""
+        """With the store and the plan of waits of the settings; see the class."""
         store = open_store(settings.store, home=settings.home)
+        planned = settings.server.expected_waits
+        if waits is None and planned is not None:
+            waits = ExpectedWaits(plans_of(load_scenario(planned)))
         return cls(
             settings,
             catalogue=catalogue,
