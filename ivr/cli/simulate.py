@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ivr.cli._kernel import ready_kernel
 from ivr.cli.progress import progress
 from ivr.errors import ConfigError, IvrError
 from ivr.queues.experiment import ALL, MEASURES, Runner
@@ -84,6 +85,7 @@ def command(
     """
     found = _changed(load_scenario(scenario_file(scenario)), replications, seed, days)
     write = _page(html) if html is not None else None
+    ready_kernel()
     engine: Engine = DaskCluster(cluster) if cluster else LocalThreads(workers)
     fit = None
     if calls is not None:

@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from ivr.cli._kernel import ready_kernel
 from ivr.cli.simulate import scenario_file
 from ivr.errors import ConfigError
 from ivr.queues.experiment_staff import agent_hours
@@ -86,6 +87,7 @@ def command(
     model = scenario_model(found, BEFORE if arm == "before" else AFTER)
     if within_s is not None:
         model = replace(model, answer_within_s=within_s)
+    ready_kernel()
     with _status() as told:
         plan = plan_staff(
             model,
