@@ -1,0 +1,56 @@
+"""Results add up, and say what they mean."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+from ivr.queues.simulation import Calls, Exponential, GroupWork, QueueCalls, merge, simulate
+from tests.queues.simulation.centres import full_centre, pool
+
+MODEL = full_centre()
+
+
+def test_merged_results_are_the_sum() -> None:
+    parts = [simulate(MODEL, seed) for seed in range(3)]
+    whole = merge(parts)
+    assert whole.replications == 3
+    assert whole.length_s == 3 * MODEL.length_s
+    assert whole.calls.offered == sum(part.calls.offered for part in parts)
+    assert whole.calls.wait_s == pytest.approx(sum(part.calls.wait_s for part in parts))
+    waits = sum(part.calls.wait_histogram for part in parts)
+    assert np.array_equal(whole.calls.wait_histogram, waits)
+    assert whole.intervals.joined.sum() == sum(q.joined for q in whole.queues.values())
+    assert whole.needs["tax"].answered == sum(part.needs["tax"].answered for part in parts)
+
+
+def test_the_whole_is_the_sum_of_the_needs() -> None:
+    found = simulate(MODEL, 1)
+    for name, value in found.calls.measures().items():
+        if isinstance(value, int):
+            assert value == sum(calls.measures()[name] for calls in found.needs.values()), name
+
+
+def test_results_can_be_sent_to_another_process() -> None:
+    found = simulate(MODEL, 1)
+    again = pickle.loads(pickle.dumps(found))
+    assert again.calls.measures() == pytest.approx(found.calls.measures(), nan_ok=True)
+
+
+def test_little_law() -> None:
+    """Callers in the queue: arrivals a second times the mean wait."""
+    found = simulate(pool(300, Exponential(100.0), 9, patience=Exponential(200.0), hours=200), 4)
+    queue = found.queues["all"]
+    assert queue.mean_queue_length == pytest.approx(
+        found.calls.offered / found.length_s * found.calls.mean_wait_s
+    )
+
+
+def test_nothing_counted_has_no_measures() -> None:
+    assert math.isnan(Calls().mean_wait_s)
+    assert math.isnan(QueueCalls().service_level)
+    assert math.isnan(GroupWork().utilisation)
+    assert Calls().measures()["offered"] == 0
