@@ -12,6 +12,10 @@ language and expectation take turns, ``tune`` and ``report``; lines below a comm
 a part of their own: for utterances written or collected after the last change. ``ivr train`` sees
 none of them.
 
+*Messages*: ``tests/intent/messages.tsv``, what citizens write or say to such a hotline, short and
+long, written apart from the phrases. Of each language, queue and kind lines take turns: the half
+``development`` may be looked at, of the half ``report`` only these figures are.
+
 Recognition errors are simulated (:mod:`ivr.intent.noise`) with a fixed seed; what a recogniser does
 to these sentences is measured by ``ivr eval`` on recordings.
 """
@@ -41,14 +45,15 @@ from ivr.intent.matcher import Matcher, label_of
 from ivr.intent.noise import hypotheses
 from ivr.intent.normalise import normalise
 from ivr.intent.train import Labelled, folds
-from ivr.intent.types import Decision
+from ivr.intent.types import Decision, Match
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue, load_catalogue
 
-__all__ = ["Utterance", "correct", "read_utterances"]
+__all__ = ["Message", "Utterance", "correct", "read_messages", "read_utterances"]
 
 ROOT = Path(__file__).resolve().parent.parent
 UTTERANCES = ROOT / "tests" / "intent" / "paraphrases.tsv"
+MESSAGES = ROOT / "tests" / "intent" / "messages.tsv"
 QUEUES = ROOT / "config" / "queues.yaml"
 SEED = 20240518
 NOISE = (0.15, 0.3, 0.45)  # character error rates simulated
@@ -87,6 +92,32 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
         count[language, expected] += 1
         part = "fresh" if fresh else ("report" if turn % 2 else "tune")
         out.append(Utterance(Language(language), expected, text, part))
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A line of ``messages.tsv``."""
+
+    language: Language
+    expected: str  # queue id or off_topic
+    kind: str  # short or long
+    text: str
+    part: str  # development or report
+
+
+def read_messages(path: Path = MESSAGES) -> list[Message]:
+    """All messages, each with the half that it belongs to."""
+    out: list[Message] = []
+    count: Counter[tuple[str, str, str]] = Counter()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith(("#", "language\t")):
+            continue
+        language, expected, kind, text = line.split("\t")
+        turn = count[language, expected, kind]
+        count[language, expected, kind] += 1
+        part = "report" if turn % 2 else "development"
+        out.append(Message(Language(language), expected, kind, text, part))
     return out
 
 
@@ -173,6 +204,37 @@ def _report_accuracy(matcher: Matcher, catalogue: Catalogue, console: Console) -
     console.print(shown)
 
 
+def _report_messages(matcher: Matcher, console: Console) -> None:
+    shown = Table("half", "language", "kind", "likeliest queue right", "routed or confirmed right",
+                  "routed", "wrong of these", "off-topic routed", "off-topic asked again",
+                  title="Messages")  # fmt: skip
+    messages = read_messages()
+    for part in ("development", "report"):
+        for language in Language:
+            for kind in ("short", "long"):
+                found = [
+                    (m, matcher.match(m.text, language))
+                    for m in messages
+                    if (m.part, m.language, m.kind) == (part, language, kind)
+                ]
+                shown.add_row(part, language, kind, *_message_cells(found))
+    console.print(shown)
+
+
+def _message_cells(found: Sequence[tuple[Message, Match]]) -> Iterator[str]:
+    sure = (Decision.ROUTE, Decision.CONFIRM)
+    queues = [(m, x) for m, x in found if m.expected != OFF_TOPIC]
+    off = [x for m, x in found if m.expected == OFF_TOPIC]
+    routed = [x.queue == m.expected for m, x in queues if x.decision is Decision.ROUTE]
+    yield f"{sum(x.queue == m.expected for m, x in queues) / len(queues):.1%} of {len(queues)}"
+    right = sum(x.queue == m.expected and x.decision in sure for m, x in queues)
+    yield f"{right / len(queues):.1%}"
+    yield f"{len(routed) / len(queues):.1%}"
+    yield f"{routed.count(False) / max(1, len(routed)):.1%}"
+    yield f"{sum(x.decision is Decision.ROUTE for x in off)} of {len(off)}"
+    yield str(sum(x.decision is Decision.ASK_AGAIN for x in off))
+
+
 # -- held out by family ---------------------------------------------------------------------------
 
 
@@ -207,7 +269,7 @@ def _report_families(catalogue: Catalogue, console: Console) -> None:
     everything = [p for fold in parts for p in fold.held_out]
     for fold in parts:
         gone = set(fold.held_out)
-        matcher = Matcher(fold.catalogue)
+        matcher = fold.matcher()
         peers = _peers(fold.catalogue, [p for p in everything if p not in gone])
         for p in fold.held_out:
             queue = p.expected != OFF_TOPIC and ":" not in p.expected
@@ -263,6 +325,7 @@ def main() -> None:
         f"both once more, as after an edit, in {again - built:.2f} s"
     )
     _report_families(catalogue, console)
+    _report_messages(matcher, console)
     _report_accuracy(matcher, catalogue, console)
     for language, median_ms in time_match(matcher).items():
         console.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,15 @@ def command(
     """Fit how the matcher weighs its evidence to your phrases, and say how well it finds them.
 
     Each phrase is judged by a matcher that does not know its wording, and by one that knows no
-    wording of the same matter; as written and with simulated recognition errors. The weights go
+    wording of the same matter; as written and with simulated recognition errors; alone and amid
+    the talk of a longer message. The weights go
     into calibration.json beside queues.yaml, which a running server takes up; delete it to go back
     to Kapok's own.
     """
     path = queues or load_settings(config).queues
     catalogue = load_catalogue(path)
-    with progress("fitting", 2 * FOLDS) as advance:
-        trained = train(catalogue, advance=advance)
+    with progress("fitting", 4 * FOLDS) as advance:
+        trained = train(catalogue, workers=os.cpu_count() or 1, advance=advance)
     file = path.parent / CALIBRATION_FILE
     if not dry_run:
         trained.calibration.save(file)
@@ -68,13 +70,20 @@ def _by_language(outcomes: list[Outcome]) -> dict[Language, list[Outcome]]:
 
 
 def _table(trained: Trained) -> Table:
-    table = Table("language", "unknown", "errors", *_COLUMNS.values(), "calibration error")
+    table = Table(
+        "language", "unknown", "put as", "errors", *_COLUMNS.values(), "calibration error"
+    )
     for language in Language:
-        for (dealt, rate), outcomes in trained.outcomes.items():
+        for (dealt, form, rate), outcomes in trained.outcomes.items():
             figures = measure(_by_language(outcomes)[language])
             cells = [_cell(getattr(figures, name)) for name in _COLUMNS]
             table.add_row(
-                language, dealt, f"{rate:.0%}", *cells, f"{figures.calibration_error:.3f}"
+                language,
+                dealt,
+                form,
+                f"{rate:.0%}",
+                *cells,
+                f"{figures.calibration_error:.3f}",
             )
     return table
 
@@ -110,10 +119,11 @@ def _object(trained: Trained, target: float) -> dict[str, Any]:
             {
                 "language": language.value,
                 "unknown": dealt.value,
+                "form": form.value,
                 "errors": rate,
                 **figures(_by_language(o)[language]),
             }
-            for (dealt, rate), o in trained.outcomes.items()
+            for (dealt, form, rate), o in trained.outcomes.items()
             for language in Language
         ],
     }

@@ -1,15 +1,17 @@
 """What callers say that no queue answers: the background against which evidence is weighed.
 
 Greetings and carrier phrases, small talk, orders to a voice assistant, talk to someone else in
-the room. These are examples of a class of their own in the matcher, so that 今天天气不错 wins
-against every queue instead of going to the least unlikely one.
+the room; and what stands around a matter without naming it, above all in long messages: who and
+where the caller is, for how long, how often they have complained, what they ask of the
+authorities. These are examples of a class of their own in the matcher, so that 今天天气不错 and
+打了几次电话都没人管 win against every queue instead of going to the least unlikely one.
 """
 
 from __future__ import annotations
 
 from ivr.language import Language
 
-__all__ = ["BACKGROUND"]
+__all__ = ["BACKGROUND", "CONTEXT"]
 
 _MANDARIN = """
 你好 您好啊 喂你好 喂听得到吗 能听见我说话吗 我想问一下 我想咨询一个问题 请问一下 我有件事想问
@@ -58,8 +60,61 @@ _CANTONESE = """
 飞机几点飞
 """
 
+_AROUND_MANDARIN = """
+尊敬的领导您好 各位领导好 我是广州市民 我是外地来的 我住在天河区 我住在海珠区的一个小区 我家在番禺区
+我在白云区上班 本人姓陈 我今年六十多岁了 我是一名普通老百姓 我是一个单亲妈妈 我家里有两个小孩
+家里老人身体不好 老人有心脏病 孩子还小 我在这里住了十几年 我们一家三口 具体地址是某某路二十号
+具体位置就在地铁站旁边 事情是这样的 情况是这样的 我想反映一个情况 向您反映以下问题 从去年到现在
+已经快一个月了 到现在已经半年多了 上个月十五号 昨天晚上八点多 今天早上七点钟 每天都是这样
+一直都是这样 从早到晚 一等就是两个多月 两个月了没有消息 打了几次电话都没人管 打电话也没人接
+电话一直占线 跟他们说了很多次都没有用 反映过好多次了 之前也投诉过 打过几次热线 一直没有解决
+一直没有处理 到现在都没有解决 到现在还没有给我答复 每次都说下个月 每次都说在处理 他们互相踢皮球
+互相推来推去 让我们找这个找那个 来回跑了好几趟 来了人就停人一走又继续 说不归他们管 说不关他们的事
+态度特别差 还骂人 不肯承认 不给说法 他们说要等通知 说合同里写明了 说系统里查不到
+怎么联系都联系不上 找了他好几次 我非常气愤 实在受不了了 我们真的很无奈 严重影响我们的生活
+严重影响休息 非常危险 大家意见很大 很多人都有意见 不止我一个人 还有很多人跟我一样 这样合理吗
+这样合法吗 这样做合不合规 有没有人管 请问这种情况怎么办 我该怎么办 我应该怎么投诉 可以向哪里投诉
+要去哪里办 请问到底归谁管 需要准备哪些材料 要带什么证件 网上能不能办 在手机上怎么操作
+要不要提前预约 大概需要多久 什么时候可以办好 条件是什么 要多少钱 一年可以办几次 周末上不上班
+希望有关部门尽快处理 希望相关部门调查 请尽快派人来看一下 请相关部门帮忙 恳请领导重视
+请政府帮帮我们 希望给我们一个交代 请给老百姓一个说法 请求政府主持公道 请严肃查处 希望严肃处理
+麻烦帮我查一下 麻烦帮忙催一下 请核实一下 请尽快修一下 请帮忙协调一下 请尽快回复我 谢谢领导
+我的联系电话是 花了好几千块 交了两万多块钱 一分钱都没有拿到 一共十几万 收据都在 我有照片和视频
+我有聊天记录 有合同 已经报过警了 去医院看了 花了不少医药费 后来才知道 我才发现 结果第二天
+我问他们他们不理 听别人说可以 听说有这个政策 我不太懂 我老公在外地 我父母年纪大了
+"""
+
+_AROUND_CANTONESE = """
+领导你好 我系广州市民 我系外地嚟嘅 我住喺天河区 我住喺海珠一个小区 我屋企喺番禺 我喺白云返工
+我姓陈嘅 我今年六十几岁喇 我系普通市民 我一个人带住个仔 屋企有两个细路 屋企老人家身体唔好
+老人家有心脏病 个细路仲细 我喺度住咗十几年 我哋一家三口 地址系某某路二十号 就喺地铁站隔篱
+件事系咁嘅 情况系咁嘅 我想反映下个情况 由旧年到而家 成个月喇 到而家半年几喇 上个月十五号
+琴晚八点几 今朝七点 日日都系咁 一直都系咁 由朝到晚 一等就等咗两个几月 两个月都冇消息
+打咗几次电话都冇人理 打电话又冇人听 电话打极都唔通 同佢哋讲咗好多次都冇用 反映过好多次喇
+之前都投诉过 打过几次热线 一直都解决唔到 一直冇处理 到而家都未搞掂 到而家都未覆我 次次都话下个月
+次次都话跟紧 佢哋踢嚟踢去 推嚟推去 叫我哋揾呢个揾嗰个 行嚟行去走咗好几转
+嚟咗人就收走咗又继续 话唔归佢哋管 话唔关佢事 态度好差 佢仲闹人 死都唔认 唔畀个讲法
+佢哋话要等通知 话合同写明 话系统揾唔到 点揾都揾唔到人 揾咗佢几次 我好嬲 真系顶唔顺喇
+我哋真系冇办法 搞到我哋生活唔到 搞到冇得休息 好危险㗎 啲街坊好大意见 好多街坊都系咁
+唔止我一个 仲有好多人同我一样 有冇咁嘅道理 咁样得唔得㗎 咁样合唔合法 有冇人管㗎 呢种情况点算
+咁我点算好 可以点投诉 边度可以投诉 去边度搞㗎 究竟边个管 要准备咩资料 要带咩证件
+网上搞唔搞得掂 喺手机度点搞 使唔使预约 要等几耐 几时先搞得掂 要咩条件 要几多钱 一年搞得几次
+周末开唔开门 想有关部门快啲处理 叫佢哋查下 快啲派人嚟睇下 你哋帮下手啦 政府要管下先得
+畀个交代我哋 要严肃处理 唔该帮我查下 唔该帮我催下 你哋核实下 快啲嚟整啦 帮我哋协调下
+唔该快啲覆我 多谢晒 我个电话系 使咗几千蚊 交咗两万几蚊 一蚊都攞唔到 加埋十几万 啲单仲喺度
+我有相同片 有微信纪录 有合同 报过警喇 去咗睇医生 使咗唔少医药费 后尾先知 我先发现 点知第二日
+问佢佢又唔理 听人讲话得 听讲有呢个政策 我都唔系好识 我老公喺外地 阿爸阿妈年纪大喇
+"""
+
 #: Off-topic utterances of each language, in Kapok's spelling.
 BACKGROUND: dict[Language, tuple[str, ...]] = {
     Language.MANDARIN: tuple(_MANDARIN.split()),
     Language.CANTONESE: tuple(_CANTONESE.split()),
+}
+
+#: What stands around a matter without naming it: nothing by itself, and nothing against a queue
+#: in a message that names one elsewhere.
+CONTEXT: dict[Language, tuple[str, ...]] = {
+    Language.MANDARIN: tuple(_AROUND_MANDARIN.split()),
+    Language.CANTONESE: tuple(_AROUND_CANTONESE.split()),
 }

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
+from ivr.intent.calibration import STEPS
 from ivr.intent.cases import OFF_TOPIC, Case, decided, is_right
 from ivr.intent.types import Decision, Match
 
@@ -35,6 +36,7 @@ __all__ = [
     "reliability",
     "threshold",
     "worst",
+    "wrong_above",
 ]
 
 BINS = 10
@@ -219,6 +221,22 @@ def threshold(
         return None
     lowest, covered, wrong = fit[-1].tolist()
     return lowest, covered, wrong
+
+
+def wrong_above(outcomes: Sequence[Outcome]) -> list[float]:
+    """For each confidence 0.00, 0.01 ... 1.00 the share of wrong ones among those above.
+
+    No share is below that of a higher confidence, so a lucky stretch lowers no threshold.
+    """
+    judged = _judged(outcomes)
+    confidence = np.array([o.confidence for o in judged])
+    wrong = np.array([not o.queue_right for o in judged])
+    shares: list[float] = []
+    for n in range(STEPS, -1, -1):
+        above = confidence >= n / STEPS
+        least = shares[-1] if shares else 0.0
+        shares.append(max(least, float(wrong[above].mean()) if above.any() else 0.0))
+    return shares[::-1]
 
 
 def confusion(outcomes: Sequence[Outcome]) -> tuple[list[str], dict[str, Counter[str]]]:

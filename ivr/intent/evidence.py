@@ -20,6 +20,7 @@ Arrays: H hypotheses, P phrases, K classes, F features.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -51,11 +52,13 @@ _CONCEPT = 2.5
 _CONCEPT_SOUND = 1.5  # a concept's word by its toneless syllables
 _RIDGE = 0.5  # regularisation; the kernel of a phrase with itself is 1
 _UNKNOWN = 0.3  # how much an n-gram that no phrase has weighs against the utterance
-_COVERED = 0.97  # share of the hypotheses' weight that is looked at
-_MOST_HYPOTHESES = 8
-_ALIGNED = 5  # hypotheses that are aligned; n-grams see all that are looked at
+_COVERED = 0.95  # share of the hypotheses' weight that is looked at
+_MOST_HYPOTHESES = 6
+_ALIGNED = 3  # hypotheses that are aligned; n-grams see all that are looked at
 _GAP = 0.35  # cost of a character left out or put in, as a share of its weight
 _FAR = 0.42  # syllables at this distance are neither like nor unlike
+_COMMON = 0.1  # share of the phrases that a feature is in, from which it does not count as overlap
+_NEAREST = 160  # phrases among which each class's nearest are looked for
 _LONGEST = 64  # characters aligned; n-grams see all
 
 
@@ -165,6 +168,15 @@ def _interned(text: str, language: Language) -> tuple[Ints, Floats]:
     return np.array(ids, dtype=np.int32), np.array(weights, dtype=np.float32)
 
 
+_CODE_BITS = 21  # as many as a character of Unicode has
+
+
+@functools.lru_cache(maxsize=65536)
+def _coded(text: str, language: Language) -> Ints:
+    """The number of each character's syllable; kept, as :func:`_interned` keeps its features."""
+    return table(language).codes(character_syllables(text, language))
+
+
 class PhraseIndex:
     """The phrases of all classes as heard in one language."""
 
@@ -197,10 +209,13 @@ class PhraseIndex:
         self._feature_weight[feature] = family * rarity[feature]
         value = self._feature_weight[feature]
         matrix = csr_matrix((value, feature, start), shape=(total, size), dtype=np.float32)
-        self._size = size  # later indexes may know more features, and others knew some before
-        self._has = (count > 0).tobytes()
+        self._size = size
+        self._has = count > 0
         self._matrix = normalize(matrix, copy=False)
-        self._columns = self._matrix.T.tocsr()  # (F, P)
+        # What is in every tenth phrase brings none nearer, and most of the work.
+        rare = self._matrix.multiply(count <= max(2.0, _COMMON * total)).tocsr()
+        rare.eliminate_zeros()
+        self._columns = rare.T.tocsr()  # (F, P)
 
     def _fit_classes(self) -> None:
         """Weights of each feature for each class, ``(F, K)``."""
@@ -212,26 +227,27 @@ class PhraseIndex:
         self._class_weight = np.ascontiguousarray(model.coef_.T, dtype=np.float32)
 
     def _index_sounds(self) -> None:
-        sounds = table(self.language)
-        alphabet: dict[tuple[str, int], int] = {}
-        self._phrase_symbol = [self._symbols(c, alphabet) for c in self._cores]
-        self._symbol_code = np.array([code for _, code in alphabet], dtype=np.int32)
-        self._symbol_char = np.array([ord(char) for char, _ in alphabet], dtype=np.int32)
-        self._sounds = sounds
-        unigram = Counter(char for c in self._cores for char in set(c))
+        """Each phrase as symbols (a character with its syllable) and as rarities."""
         total = len(self._cores)
-        self._rarity = {c: math.log((total + 1) / (n + 0.5)) for c, n in unigram.items()}
-        self._phrase_rarity = [
-            np.array([self._rarity[char] for char in c], dtype=np.float32) for c in self._cores
-        ]
+        starts = np.cumsum([len(c) for c in self._cores])[:-1]
+        chars = np.frombuffer("".join(self._cores).encode("utf-32-le"), np.uint32).astype(np.int64)
+        codes = np.concatenate([_coded(c, self.language) for c in self._cores])
+        symbols, symbol = np.unique(chars << _CODE_BITS | (codes + 1), return_inverse=True)
+        self._symbol_char = (symbols >> _CODE_BITS).astype(np.int32)
+        self._symbol_code = (symbols & ((1 << _CODE_BITS) - 1)).astype(np.int32) - 1
+        self._phrase_symbol = np.split(symbol.astype(np.int32), starts)
+        self._sounds = table(self.language)
+        owner = np.repeat(np.arange(total), [len(c) for c in self._cores])
+        once = np.unique(owner << _CODE_BITS | chars) & ((1 << _CODE_BITS) - 1)
+        letters, count = np.unique(once, return_counts=True)
+        rarity = np.log((total + 1) / (count + 0.5)).astype(np.float32)
+        self._rarity = dict(zip(map(chr, letters.tolist()), rarity.tolist(), strict=True))
+        self._phrase_rarity = np.split(rarity[np.searchsorted(letters, chars)], starts)
 
     def _symbols(self, text: str, alphabet: dict[tuple[str, int], int]) -> Ints:
-        codes = self._code(text)
+        codes = _coded(text, self.language)
         pairs = zip(text, codes.tolist(), strict=True)
         return np.array([alphabet.setdefault(p, len(alphabet)) for p in pairs], dtype=np.int32)
-
-    def _code(self, text: str) -> Ints:
-        return table(self.language).codes(character_syllables(text, self.language))
 
     # -- evidence ---------------------------------------------------------------------------------
 
@@ -255,16 +271,18 @@ class PhraseIndex:
 
     def _vectors(self, texts: Sequence[str]) -> csr_matrix:
         """Known features of texts, scaled by all that each text has: (H, F), sparse."""
-        known, has, size = self._feature, self._has, self._size
         rows, scales = [], []
         for text in texts:
-            ids: list[int] = []
-            unknown = 0.0
-            for weight, names in features(text, self.language):
-                found = [i for i in map(known.get, names) if i is not None and i < size and has[i]]
-                unknown += (len(names) - len(found)) * weight**2
-                ids += found
-            index = np.sort(np.array(ids, dtype=np.int32))  # sorted: sets have no order
+            families = features(text, self.language)
+            names = itertools.chain.from_iterable(names for _, names in families)
+            found = map(self._feature.get, names, itertools.repeat(-1))
+            ids = np.fromiter(found, dtype=np.int32)
+            # Later indexes may know more features, and others knew some before.
+            ids[ids >= self._size] = -1
+            known = self._has[ids] & (ids >= 0)
+            per_name = [weight**2 for weight, names in families for _ in names]
+            unknown = float(np.array(per_name, dtype=np.float32)[~known].sum())
+            index = np.sort(ids[known])  # sorted: sets have no order
             value = self._feature_weight[index]
             norm = math.sqrt(float(value @ value) + _UNKNOWN * unknown * self._unseen_idf**2)
             rows.append(index)
@@ -275,7 +293,9 @@ class PhraseIndex:
 
     def _shortlist(self, cosine: Floats) -> Ints:
         """The nearest phrase of every class and the six nearest of all."""
-        order = np.argsort(-cosine, kind="stable")
+        first = np.argpartition(-cosine, min(_NEAREST, len(cosine) - 1))[:_NEAREST]
+        first = np.sort(first)
+        order = first[np.argsort(-cosine[first], kind="stable")]
         rank: Counter[int] = Counter()
         chosen: list[int] = []
         for position, phrase in enumerate(order.tolist()):
@@ -283,8 +303,6 @@ class PhraseIndex:
             if (position < 6 or rank[label] < 1) and cosine[phrase] > 0:
                 chosen.append(phrase)
                 rank[label] += 1
-            if position > 160:
-                break
         return np.array(chosen, dtype=np.int32)
 
     def _ratios(self, texts: list[str], chosen: Ints) -> Floats:
@@ -394,18 +412,20 @@ def _smith_waterman(
     running maximum after the gap costs are taken out.
     """
     gap = np.float32(_GAP) * np.cumsum(phrase_weight, axis=1)  # (P, M)
-    half_phrase = 0.5 * phrase_weight
+    paired = alike[text][:, :, phrase]  # (H, N, P, M)
+    paired *= 0.5 * phrase_weight + 0.5 * text_weight[:, :, None, None]
+    skipped = np.float32(_GAP) * text_weight[:, :, None, None]
     previous = np.zeros((len(text), *phrase.shape), dtype=np.float32)
     best = previous.copy()
     for i in range(text.shape[1]):
-        weight = text_weight[:, i, None, None]
-        row = alike[text[:, i]][:, phrase] * (half_phrase + 0.5 * weight)
+        row = paired[:, i]
         row[:, :, 1:] += previous[:, :, :-1]
-        np.maximum(row, previous - np.float32(_GAP) * weight, out=row)
+        previous -= skipped[:, i]
+        np.maximum(row, previous, out=row)
         np.maximum(row, 0.0, out=row)
         row += gap
         np.maximum.accumulate(row, axis=2, out=row)
         row -= gap
         np.maximum(best, row, out=best)
-        previous = row
+        previous = row.copy()
     return np.asarray(best.max(axis=2), dtype=np.float32)

@@ -10,7 +10,9 @@ in Kapok's spelling, see :mod:`ivr.intent.normalise`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import ahocorasick
 
 __all__ = ["Finder", "concepts", "words"]
 
@@ -225,23 +227,21 @@ def words() -> dict[str, tuple[str, ...]]:
 
 
 class Finder:
-    """Finds every word of a dictionary in a text."""
+    """Finds every word of a dictionary in a text (Aho & Corasick 1975)."""
 
     def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:
-        lengths: dict[str, set[int]] = {}
-        for word in names:
-            lengths.setdefault(word[0], set()).add(len(word))
-        self._names = names
-        self._lengths = {first: tuple(sorted(found)) for first, found in lengths.items()}
+        self._automaton = ahocorasick.Automaton()
+        for word, listed in names.items():
+            self._automaton.add_word(word, (len(word), listed))
+        self._automaton.make_automaton()
 
     def __call__(self, text: str) -> list[str]:
         """The names of all words in the text, overlapping ones too, in the order of the text."""
-        return [
-            name
-            for start, first in enumerate(text)
-            for length in self._lengths.get(first, ())
-            for name in self._names.get(text[start : start + length], ())
-        ]
+        found = [(end - length, -length, names) for end, (length, names) in self._hits(text)]
+        return [name for _, _, names in sorted(found) for name in names]
+
+    def _hits(self, text: str) -> Iterable[tuple[int, tuple[int, tuple[str, ...]]]]:
+        return self._automaton.iter(text) if text else ()
 
 
 @functools.cache

@@ -14,14 +14,16 @@ thresholds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ivr.intent.background import BACKGROUND
+from ivr.intent.background import BACKGROUND, CONTEXT
 from ivr.intent.calibration import Calibration
 from ivr.intent.evidence import Evidence, Example, PhraseIndex, core
 from ivr.intent.needs import corrected, several
@@ -34,25 +36,35 @@ from ivr.queues.catalogue import Catalogue
 __all__ = ["Matcher", "label_of"]
 
 _NOTHING: Final = "background"  # labels of queues and emergencies carry a prefix
+_AROUND: Final = "context"
 _QUEUE: Final = "queue:"
 _EMERGENCY: Final = "emergency:"
 _OTHER_LANGUAGE = 0.8  # what a phrase of the other language counts
+_MOST_HYPOTHESES = 10  # the likeliest are looked at; those below weigh next to nothing
 _SHORTEST = 2  # characters that can be evidence
 _MOST_CANDIDATES = 5
 _MOST_NEEDS = 3
+_LONG = 14  # characters from which an utterance is more than one breath
+_LONGEST = 2.0  # of what _length tells: that of 126 characters and more
+_MESSAGE = 40  # characters from which no single word turns all that was said
+_WISH_AT_EDGE = 12  # characters of a message, at its beginning and end, that may ask for a person
 _LEAST_CANDIDATE = 0.01  # confidence below which a queue is no candidate
 _EMERGENCY_SURE = 0.5
 _EMERGENCY_ALIGNED = 0.25  # enough where the phrase itself was said
 _EMERGENCY_RECALL = 0.7  # share of the phrase that was said
 _PERSON_SHARE = 0.4  # of the weight of the hypotheses
 
+_SURE: Final = (Decision.ROUTE, Decision.CONFIRM)
 _EVIDENCE: Final = ("ridge", "cosine", "dice", "precision", "recall", "ratio")
+_EVIDENCE_LONG: Final = ("ridge", "cosine", "precision", "recall")
 
 
 def label_of(expected: str) -> str:
-    """The class of a queue id, ``emergency:NUMBER`` or ``off_topic``."""
+    """The class of a queue id, ``emergency:NUMBER``, ``off_topic`` or ``context``."""
     if expected == "off_topic":
         return _NOTHING
+    if expected == _AROUND:
+        return _AROUND
     return expected if expected.startswith(_EMERGENCY) else _QUEUE + expected
 
 
@@ -63,6 +75,7 @@ class Matcher:
         catalogue: the queues and their phrases.
         calibration: weights of the evidence, instead of the catalogue's or the built-in ones.
         languages: those that will be asked for; a language less is half the time to build.
+        context: talk around a matter, instead of :data:`ivr.intent.background.CONTEXT`.
     """
 
     def __init__(
@@ -71,11 +84,12 @@ class Matcher:
         *,
         calibration: Calibration | None = None,
         languages: Iterable[Language] = tuple(Language),
+        context: Mapping[Language, Sequence[str]] = CONTEXT,
     ) -> None:
         self._thresholds = catalogue.thresholds
         self._weights = (calibration or catalogue.calibration or Calibration()).vector()
         self._index = {
-            language: PhraseIndex(_examples(catalogue, language), language)
+            language: PhraseIndex(_examples(catalogue, language, context), language)
             for language in languages
         }
         self._person = {
@@ -99,7 +113,7 @@ class Matcher:
         urgent = self._emergency(best, heard, found)
         if urgent is not None:
             return urgent
-        meant = _merged([(corrected(text), weight) for text, weight in heard])
+        meant = _merged([(_meant(text), weight) for text, weight in heard])
         wish = self._wish_for_person(best, meant, language)
         if wish is not None:
             return wish
@@ -125,7 +139,8 @@ class Matcher:
             self._queue(part, self._classes([(part, 1.0)], language))
             for part in parts[:_MOST_NEEDS]
         ]
-        sure = [m for m in found if m.decision in (Decision.ROUTE, Decision.CONFIRM)]
+        enough = (Decision.ROUTE,) if len(heard[0][0]) > _MESSAGE else _SURE
+        sure = [m for m in found if m.decision in enough]
         needs = tuple(dict.fromkeys(m.queue for m in sure if m.queue is not None))
         if len(needs) < 2:
             return None
@@ -150,19 +165,20 @@ class Matcher:
         index = self._index[language]
         heard = _merged(_weighed(text)) or [("", 1.0)]
         cores = _cores(heard)
-        return index.labels, _design(index.labels, index.evidence(cores))
+        return index.labels, _design(index.labels, index.evidence(cores), _length(cores))
 
     # -- classes ----------------------------------------------------------------------------------
 
     def _classes(self, heard: list[tuple[str, float]], language: Language) -> _Classes:
         index = self._index[language]
-        evidence = index.evidence(_cores(heard))
-        score = _design(index.labels, evidence) @ self._weights
+        cores = _cores(heard)
+        evidence = index.evidence(cores)
+        score = _design(index.labels, evidence, _length(cores)) @ self._weights
         odds = np.exp(score - score.max())
         share = odds / odds.sum()
         # No evidence proves nothing, nor does one syllable that sounds like part of a phrase.
         seen = float(min(1.0, evidence.cosine.max(initial=0.0) * 20.0))
-        if all(len(text) < _SHORTEST for text, _ in _cores(heard)):
+        if all(len(text) < _SHORTEST for text, _ in cores):
             seen = 0.0
         return _Classes(index.labels, share * seen, evidence)
 
@@ -196,7 +212,7 @@ class Matcher:
         self, best: str, heard: list[tuple[str, float]], language: Language
     ) -> Match | None:
         wish = self._person[language]
-        share = sum(weight for text, weight in heard if wish.heard(text))
+        share = sum(weight for text, weight in heard if any(map(wish.heard, _edges(text))))
         if share < _PERSON_SHARE:
             return None
         return Match(
@@ -245,6 +261,18 @@ class _Classes:
         )
 
 
+def _meant(text: str) -> str:
+    """The text without what is taken back; in a message 不是 tells a story and takes nothing."""
+    return text if len(text) > _MESSAGE else corrected(text)
+
+
+def _edges(text: str) -> tuple[str, ...]:
+    """Where the wish for a person may stand: anywhere, but for a message its two ends."""
+    if len(text) <= _MESSAGE:
+        return (text,)
+    return text[:_WISH_AT_EDGE], text[-_WISH_AT_EDGE:]
+
+
 def _no_match(text: str) -> Match:
     return Match(
         text=text,
@@ -256,7 +284,9 @@ def _no_match(text: str) -> Match:
     )
 
 
-def _examples(catalogue: Catalogue, language: Language) -> list[Example]:
+def _examples(
+    catalogue: Catalogue, language: Language, context: Mapping[Language, Sequence[str]]
+) -> list[Example]:
     """All phrases of all classes as examples for callers of one language."""
     owners = [(_QUEUE + queue.id, queue.phrases) for queue in catalogue.queues]
     owners += [(_EMERGENCY + e.number, e.phrases) for e in catalogue.emergencies]
@@ -272,6 +302,11 @@ def _examples(catalogue: Catalogue, language: Language) -> list[Example]:
         for spoken in Language
         for phrase in dict.fromkeys((*BACKGROUND[spoken], *catalogue.off_topic[spoken]))
     ]
+    out += [
+        Example(phrase, _AROUND, 1.0 if spoken is language else _OTHER_LANGUAGE)
+        for spoken in Language
+        for phrase in context[spoken]
+    ]
     return out
 
 
@@ -280,9 +315,12 @@ def _names(catalogue: Catalogue, language: Language) -> list[tuple[str, str]]:
 
 
 def _weighed(text: str | Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Hypotheses whose weights sum to 1."""
+    """The likeliest hypotheses, in the order given; their weights sum to 1."""
     if isinstance(text, str):
         return [(text, 1.0)]
+    if len(text) > _MOST_HYPOTHESES:
+        least = sorted((w for _, w in text), reverse=True)[_MOST_HYPOTHESES - 1]
+        text = [h for h in text if h[1] >= least][:_MOST_HYPOTHESES]
     weights = [w if w > 0 and np.isfinite(w) else 0.0 for _, w in text]
     total = sum(weights)
     if total <= 0:
@@ -307,11 +345,31 @@ def _cores(heard: list[tuple[str, float]]) -> list[tuple[str, float]]:
     return list(merged.items())
 
 
-def _design(labels: tuple[str, ...], evidence: Evidence) -> npt.NDArray[np.float64]:
-    """One row a class: its evidence, and whether it is the background or an emergency."""
+def _length(cores: list[tuple[str, float]]) -> float:
+    """How long a message it is: 0 for what is said in one breath, 1 for 56 characters.
+
+    The square root, as the evidence of one phrase among n characters falls with it: vectors are
+    brought to length 1.
+    """
+    return min(_LONGEST, max(0.0, math.sqrt(len(cores[0][0]) / _LONG) - 1.0))
+
+
+def _design(labels: tuple[str, ...], evidence: Evidence, length: float) -> npt.NDArray[np.float64]:
+    """One row a class: its evidence, what kind of class it is, and both once more by length."""
+    nothing, around, urgent = _kinds(labels)
     columns = [getattr(evidence, name) for name in _EVIDENCE]
-    nothing = np.array([label == _NOTHING for label in labels], dtype=np.float32)
-    columns.append(nothing)
-    columns.append(np.array([label.startswith(_EMERGENCY) for label in labels], dtype=np.float32))
-    columns += [nothing * evidence.ridge, nothing * evidence.dice]
+    columns += [nothing, urgent, nothing * evidence.ridge, nothing * evidence.dice, around]
+    columns += [getattr(evidence, name) * length for name in _EVIDENCE_LONG]
+    columns += [nothing * length, around * length]
     return np.stack(columns, axis=1).astype(np.float64)
+
+
+@functools.lru_cache(maxsize=64)
+def _kinds(labels: tuple[str, ...]) -> tuple[npt.NDArray[np.float32], ...]:
+    """Whether a class is the background, the context, or an emergency."""
+    kinds = (
+        [label == _NOTHING for label in labels],
+        [label == _AROUND for label in labels],
+        [label.startswith(_EMERGENCY) for label in labels],
+    )
+    return tuple(np.array(kind, dtype=np.float32) for kind in kinds)

@@ -183,6 +183,29 @@ def _pass(text: str) -> str:
     return _stutters(_letters(_fillers(_numbers(to_simplified(text)))))
 
 
+@functools.cache
+def _suspect() -> re.Pattern[str]:
+    """What any step may change: characters that are no plain Han or that OpenCC rewrites, and the
+    first of every word that a step looks for."""
+    han = "".join(map(chr, range(0x4E00, 0xA000)))
+    converted = str(_opencc().convert("\n".join(han))).split("\n")
+    changed = "".join(c for c, d in zip(han, converted, strict=True) if c != d)
+    words = (*_VARIANTS, "就是说", "即系", "怎么说呢", "点讲呢", "你知道吧", "你知啦")
+    words += ("唔唔", "额额", "嘿嘿", "哼哼", "那个", "嗰个", "这个", "呢个")
+    single = changed + "著幺〇呢嗯呃啊噢喔哦唉哎诶欸呀嗱啫咧"
+    return re.compile("|".join([r"[^\u4e00-\u9fff]", f"[{single}]", *words]))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether no step would change the text, which has no spaces."""
+    return bool(text) and not (
+        _suspect().search(text)
+        or _TRIPLE.search(text)
+        or _PRONOUN.search(text)
+        or _PHRASE.search(text)
+    )
+
+
 @functools.lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
     """The text as it is matched; see the module's description. Idempotent, never raises.
@@ -190,6 +213,9 @@ def normalise(text: str) -> str:
     >>> normalise("嗯，我我我想問下3000塊嘅社保")
     '我想问下三千块嘅社保'
     """
+    plain = text.replace(" ", "")
+    if _is_plain(plain):  # what a recogniser writes mostly is, and it saves nine tenths of the time
+        return plain
     for _ in range(_PASSES):
         shorter = _pass(text)
         if shorter == text:

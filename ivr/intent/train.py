@@ -9,16 +9,24 @@ the matter is known by other wordings, as most callers' is. By *matter* whole fa
 so that no wording of a matter is judged by a matcher that knows another: the hardest that callers
 bring.
 
+*Messages* stand for callers who tell a story, and for what they write: held-out phrases of one
+queue between held-out talk around them (:data:`ivr.intent.background.CONTEXT`), at times with
+something that another queue answers; and such talk, or what is off-topic, alone.
+
 A family is whatever is much alike: phrases of one class, in either language, of which rapidfuzz's
 ratio says 65 of 100 or more, and all that these are alike to in turn.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import multiprocessing
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +36,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
+from ivr.intent.background import CONTEXT
 from ivr.intent.calibration import Calibration
 from ivr.intent.cases import OFF_TOPIC, Case, judge
-from ivr.intent.evaluate import Outcome
+from ivr.intent.evaluate import Outcome, wrong_above
 from ivr.intent.evidence import core
 from ivr.intent.matcher import Matcher, label_of
 from ivr.intent.noise import hypotheses
@@ -38,16 +47,21 @@ from ivr.language import Language
 from ivr.queues.catalogue import Catalogue, Phrases
 
 __all__ = [
+    "AROUND",
+    "BY_LENGTH",
     "ERROR_RATES",
     "FOLDS",
+    "TRIALS",
     "Dealt",
     "Fold",
+    "Form",
     "Labelled",
     "Trained",
     "families",
     "fit",
     "folds",
     "labelled",
+    "messages",
     "train",
 ]
 
@@ -57,8 +71,9 @@ SEED = 20261001
 ERROR_RATES = (0.0, 0.15, 0.3)
 _ALIKE = 65.0
 _PRIOR = 0.002  # precision of the weights' normal prior, a row of evidence
-#: An off-topic caller who is put through costs more than a caller who is asked again.
-_BACKGROUND_WEIGHT = 2.0
+#: An off-topic caller who is put through, or an emergency that is not heard, costs more than a
+#: caller who is asked again.
+_COSTLY_WEIGHT = 2.0
 
 
 class Dealt(enum.StrEnum):
@@ -67,6 +82,25 @@ class Dealt(enum.StrEnum):
     BY_WORDING = "wording"  # each phrase by itself
     BY_MATTER = "matter"  # all phrases of a family
 
+
+class Form(enum.StrEnum):
+    """What an utterance is made of."""
+
+    PHRASE = "phrase"
+    MESSAGE = "message"  # phrases among talk around them
+
+
+#: How the held-out phrases are put, and with which character error rates.
+TRIALS = (*((Form.PHRASE, rate) for rate in ERROR_RATES), (Form.MESSAGE, 0.0), (Form.MESSAGE, 0.15))
+_MESSAGES = 0.5  # a phrase
+_PHRASES = (1, 2, 2, 3, 3, 4)  # of their queue in a message, each as likely
+_ASTRAY = 0.25  # of the messages with two or more, those with something of another queue too
+_EMPTY = 0.1  # of the messages that name no matter at all
+#: What counts by length is built in: messages made of phrases are cleaner than real ones, which
+#: these weights come from (the development half of tests/intent/messages.tsv).
+BY_LENGTH = tuple(name for name in Calibration.weight_names() if name.endswith("_long"))
+#: A message that names no matter, as a label: no queue's, and nothing off-topic said.
+AROUND = "context"
 
 Heard = list[tuple[str, float]]
 Floats = npt.NDArray[np.float64]
@@ -84,10 +118,16 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Fold:
-    """The phrases that are held out, and the catalogue without them."""
+    """The phrases and the talk around them that are held out, and what is left."""
 
     catalogue: Catalogue
     held_out: tuple[Labelled, ...]
+    context: Mapping[Language, tuple[str, ...]]
+    context_held_out: Mapping[Language, tuple[str, ...]]
+
+    def matcher(self, calibration: Calibration | None = None) -> Matcher:
+        """A matcher that knows what is left."""
+        return Matcher(self.catalogue, calibration=calibration, context=self.context)
 
 
 def labelled(catalogue: Catalogue) -> tuple[Labelled, ...]:
@@ -126,9 +166,14 @@ def folds(
     groups = list(range(len(phrases))) if alone else families(phrases)
     owners = [f"{p.expected} {p.language}" for p in phrases]
     dealer = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    for _, at in dealer.split(np.zeros(len(phrases)), owners, groups):
+    for n, (_, at) in enumerate(dealer.split(np.zeros(len(phrases)), owners, groups)):
         held_out = tuple(phrases[i] for i in at)
-        yield Fold(_without(catalogue, held_out), held_out)
+        gone = {language: talk[n::count] for language, talk in CONTEXT.items()}
+        out = {t for talk in gone.values() for t in talk}  # both languages have some alike
+        left = {
+            language: tuple(t for t in talk if t not in out) for language, talk in CONTEXT.items()
+        }
+        yield Fold(_without(catalogue, held_out), held_out, left, gone)
 
 
 def _without(catalogue: Catalogue, held_out: Sequence[Labelled]) -> Catalogue:
@@ -155,6 +200,52 @@ def _without(catalogue: Catalogue, held_out: Sequence[Labelled]) -> Catalogue:
     )
 
 
+def messages(fold: Fold, *, seed: int = SEED) -> tuple[Labelled, ...]:
+    """Messages made of what a fold holds out, half as many as it has phrases."""
+    rng = random.Random(seed)
+    out = []
+    for language in Language:
+        phrases = [p for p in fold.held_out if p.language is language]
+        of: dict[str, list[Labelled]] = {}
+        for p in phrases:
+            of.setdefault(p.expected, []).append(p)
+        talk = fold.context_held_out[language]
+        queues = [owner for owner in of if owner != OFF_TOPIC and ":" not in owner]
+        for p in rng.sample(phrases, round(_MESSAGES * len(phrases))):
+            if ":" in p.expected:  # an emergency is not told at length
+                continue
+            out.append(_message(p, of, queues, talk, rng))
+        for _ in range(round(_EMPTY * _MESSAGES * len(phrases)) if talk else 0):
+            text = "，".join(rng.sample(talk, min(len(talk), rng.randint(1, 2))))
+            out.append(Labelled(text, language, AROUND))
+    return tuple(out)
+
+
+def _message(
+    first: Labelled,
+    of: Mapping[str, list[Labelled]],
+    queues: Sequence[str],
+    talk: Sequence[str],
+    rng: random.Random,
+) -> Labelled:
+    """A phrase among talk, with more of its queue at times, and seldom some of another."""
+    own = [p.text for p in of[first.expected] if p is not first]
+    said = [first.text, *rng.sample(own, min(len(own), rng.choice(_PHRASES) - 1))]
+    others = [q for q in queues if q != first.expected]
+    if len(said) > 1 and first.expected != OFF_TOPIC and others and rng.random() < _ASTRAY:
+        said.append(rng.choice(of[rng.choice(others)]).text)
+    around = rng.sample(talk, min(len(talk), rng.randint(1, 6)))
+    # What is off-topic goes on being off-topic, it does not complain of it.
+    around = around[: 1 if first.expected == OFF_TOPIC else None]
+    whole = said + around
+    rng.shuffle(whole)
+    return Labelled("，".join(dict.fromkeys(whole)), first.language, first.expected)
+
+
+def _trial(fold: Fold, form: Form, rate: float) -> list[tuple[Labelled, Heard]]:
+    return _heard(fold.held_out if form is Form.PHRASE else messages(fold), rate)
+
+
 def _heard(phrases: Sequence[Labelled], rate: float) -> list[tuple[Labelled, Heard]]:
     rng = random.Random(SEED)
     return [
@@ -168,31 +259,66 @@ class Trained:
     """Weights, and how the held-out phrases fare under them."""
 
     calibration: Calibration
-    #: how the phrases were dealt, character error rate -> outcomes of the phrases, each by a
-    #: matcher that knows nothing of its fold and under weights fitted without it
-    outcomes: dict[tuple[Dealt, float], list[Outcome]]
+    #: how the phrases were dealt, what was made of them, character error rate -> outcomes, each by
+    #: a matcher that knows nothing of its fold and under weights fitted without it
+    outcomes: dict[tuple[Dealt, Form, float], list[Outcome]]
 
 
-def train(catalogue: Catalogue, *, advance: Advance = lambda _: None) -> Trained:
+def train(catalogue: Catalogue, *, workers: int = 1, advance: Advance = lambda _: None) -> Trained:
     """Fit the weights on all folds; judge each fold under weights fitted on the others.
 
-    ``advance`` is told each fold done, twice :data:`FOLDS` in all.
+    Args:
+        catalogue: the phrases.
+        workers: processes at work at a time; with one all is done in this one.
+        advance: is told each fold fitted and each judged, four times :data:`FOLDS` in all.
     """
     parts = [(dealt, n, f) for dealt in Dealt for n, f in enumerate(folds(catalogue, dealt))]
-    rows = []
-    for _, _, fold in parts:
-        rows.append(_rows(fold))
-        advance(1)
-    outcomes: dict[tuple[Dealt, float], list[Outcome]] = {}
-    for dealt, n, fold in parts:
-        others = [part for part, (_, k, _) in zip(rows, parts, strict=True) if k != n]
-        matcher = Matcher(fold.catalogue, calibration=_fit([r for part in others for r in part]))
-        for rate in ERROR_RATES:
-            found = outcomes.setdefault((dealt, rate), [])
-            for p, heard in _heard(fold.held_out, rate):
-                case = Case(p.text, {p.language: heard}, p.language, expected=p.expected)
-                found.append(Outcome(case, judge(matcher, case)))
-    return Trained(_fit([row for part in rows for row in part]), outcomes)
+    with _mapping(workers) as each:
+        rows = []
+        for found_rows in each(_rows, [fold for _, _, fold in parts]):
+            rows.append(found_rows)
+            advance(1)
+        without = [
+            _fit([r for part, (_, k, _) in zip(rows, parts, strict=True) if k != n for r in part])
+            for _, n, _ in parts
+        ]
+        outcomes: dict[tuple[Dealt, Form, float], list[Outcome]] = {}
+        judged = each(_judged, [(f, w) for (_, _, f), w in zip(parts, without, strict=True)])
+        for (dealt, _, _), found in zip(parts, judged, strict=True):
+            for trial, some in found.items():
+                outcomes.setdefault((dealt, *trial), []).extend(some)
+            advance(1)
+    weights = _fit([row for part in rows for row in part])
+    together = [o for found in outcomes.values() for o in found]
+    return Trained(weights.with_curve(wrong_above(together)), outcomes)
+
+
+_Each = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
+
+
+@contextlib.contextmanager
+def _mapping(workers: int) -> Iterator[_Each]:
+    """``map``, in this process or in several."""
+    if workers == 1:
+        yield map
+        return
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=fresh) as pool:
+        yield pool.map
+
+
+def _judged(task: tuple[Fold, Calibration]) -> dict[tuple[Form, float], list[Outcome]]:
+    """The outcomes of a fold's phrases under weights fitted without it."""
+    fold, calibration = task
+    matcher = fold.matcher(calibration)
+    outcomes: dict[tuple[Form, float], list[Outcome]] = {}
+    for trial in TRIALS:
+        found = outcomes.setdefault(trial, [])
+        for p, heard in _trial(fold, *trial):
+            expected = OFF_TOPIC if p.expected == AROUND else p.expected
+            case = Case(p.text, {p.language: heard}, p.language, expected=expected)
+            found.append(Outcome(case, judge(matcher, case)))
+    return outcomes
 
 
 _Row = tuple[Floats, int, float]
@@ -200,25 +326,29 @@ _Row = tuple[Floats, int, float]
 
 def _rows(fold: Fold) -> list[_Row]:
     """Evidence, right class and weight of each utterance of a fold."""
-    matcher = Matcher(fold.catalogue)
+    matcher = fold.matcher()
     out = []
-    for rate in ERROR_RATES:
-        for p, heard in _heard(fold.held_out, rate):
+    for form, rate in TRIALS:
+        for p, heard in _trial(fold, form, rate):
             labels, design = matcher.design(heard, p.language)
-            off = p.expected == OFF_TOPIC
+            costly = p.expected in (OFF_TOPIC, AROUND) or ":" in p.expected
             out.append(
-                (design, labels.index(label_of(p.expected)), _BACKGROUND_WEIGHT if off else 1.0)
+                (design, labels.index(label_of(p.expected)), _COSTLY_WEIGHT if costly else 1.0)
             )
     return out
 
 
 def _fit(rows: Sequence[_Row]) -> Calibration:
     designs, chosen, weight = zip(*rows, strict=True)
-    return fit(designs, chosen, weight)
+    return fit(designs, chosen, weight, kept=BY_LENGTH)
 
 
 def fit(
-    designs: Sequence[Floats], chosen: Sequence[int], weight: Sequence[float] | None = None
+    designs: Sequence[Floats],
+    chosen: Sequence[int],
+    weight: Sequence[float] | None = None,
+    *,
+    kept: Sequence[str] = (),
 ) -> Calibration:
     """Maximum a posteriori weights, by L-BFGS from the built-in ones.
 
@@ -226,20 +356,23 @@ def fit(
         designs: of each utterance, one row of evidence a class, ``(K, weights)``.
         chosen: of each utterance, the row that is right.
         weight: of each utterance, how much it counts; 1 without.
+        kept: names of weights that stay what they are built in.
     """
     x, y = np.stack(designs), np.asarray(chosen)
     w = np.ones(len(y)) if weight is None else np.asarray(weight, float)
     rows = np.arange(len(y))
+    start = Calibration().vector()
+    free = np.array([name not in kept for name in Calibration.weight_names()])
 
     def loss(beta: Floats) -> tuple[float, Floats]:
-        score = x @ beta
+        score = x @ np.where(free, beta, start)
         score -= score.max(axis=1, keepdims=True)
         log_sum = np.log(np.exp(score).sum(axis=1))
         p = np.exp(score - log_sum[:, None])
         expected = np.einsum("nk,nkf->nf", p, x)
         value = w @ (log_sum - score[rows, y]) / w.sum() + _PRIOR / 2 * beta @ beta
         slope = w @ (expected - x[rows, y]) / w.sum() + _PRIOR * beta
-        return float(value), slope
+        return float(value), np.where(free, slope, 0.0)
 
-    found = minimize(loss, Calibration().vector(), jac=True, method="L-BFGS-B")
-    return Calibration.of(found.x)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B")
+    return Calibration.of(np.where(free, found.x, start))

@@ -10,11 +10,12 @@ and checks nothing again.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -26,6 +27,7 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     Strict,
+    ValidationError,
     ValidationInfo,
 )
 from pydantic_core import PydanticCustomError
@@ -181,6 +183,41 @@ HotWord = Annotated[str, AfterValidator(_check_hot_word)]
 Whole = Annotated[int, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 
+_AIM: Final = "wrong_at_most"
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*[%％]")
+
+
+def _aim(value: object) -> float:
+    """The share in ``{ wrong_at_most: 3% }``, which may also be written 0.03."""
+    if isinstance(value, Mapping) and set(value) == {_AIM}:
+        share = value[_AIM]
+        written = _PERCENT.fullmatch(share.strip()) if isinstance(share, str) else None
+        if written is not None:
+            share = float(written[1]) / 100
+        if type(share) in (int, float) and 0 <= share <= 1:
+            return float(share)
+    raise refuse(f"no aim for a threshold: {value!r}"[:80], f"write {{ {_AIM}: 3% }}, or a number")
+
+
+def _threshold(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    calibration = (info.context or {}).get("calibration") or Calibration()
+    return _reached(_aim(value), calibration)
+
+
+def _reached(share: float, calibration: Calibration) -> float:
+    found = calibration.threshold(share)
+    if found is None:
+        raise refuse(
+            f"no confidence keeps the wrong at {share:.1%}",
+            f"allow more: at the highest confidence {calibration.wrong_above[-1]:.1%} are wrong",
+        )
+    return found
+
+
+Threshold = Annotated[float, BeforeValidator(_threshold), Strict(), Field(ge=0, le=1)]
+
 
 # --- models ---------------------------------------------------------------------------------
 
@@ -250,10 +287,14 @@ class PersonWords(_Model):
 
 
 class Thresholds(_Model):
-    """Confidence from which a queue is routed to, or confirmed with the caller."""
+    """Confidence from which a queue is routed to, or confirmed with the caller.
 
-    route: Share = Field(default=0.75, examples=["route: 0.75"])
-    confirm: Share = Field(default=0.45, examples=["confirm: 0.45"])
+    In the file either may be the aim instead, ``{ wrong_at_most: 3% }``: the lowest confidence
+    from which no more than that go wrong, by the calibration's curve.
+    """
+
+    route: Threshold = Field(default=0.75, examples=["route: 0.75"])
+    confirm: Threshold = Field(default=0.45, examples=["confirm: 0.45"])
 
 
 class Catalogue(_Model):
@@ -331,8 +372,8 @@ def load_catalogue(path: Path | str) -> Catalogue:
         ConfigError: every fault of the file, one a line:
             ``file:line:column: what is wrong; how to mend it``.
     """
-    catalogue = _catalogue(read_yaml(path))
     calibration = read_calibration(Path(path).parent / CALIBRATION_FILE)
+    catalogue = _catalogue(read_yaml(path), calibration)
     if calibration is not None:
         catalogue = catalogue.model_copy(update={"calibration": calibration})
     if catalogue.phrase_folder is None:
@@ -382,13 +423,16 @@ def parse_catalogue(text: str, name: str = "queues.yaml") -> Catalogue:
     return _catalogue(parse_yaml(text, name=name))
 
 
-def _catalogue(source: YamlSource) -> Catalogue:
-    context = {"zone": _zone(source.get(("timezone",))) or ZoneInfo(_DEFAULT_ZONE)}
+def _catalogue(source: YamlSource, calibration: Calibration | None = None) -> Catalogue:
+    context = {
+        "zone": _zone(source.get(("timezone",))) or ZoneInfo(_DEFAULT_ZONE),
+        "calibration": calibration,
+    }
     checks = (
         _duplicate_ids,
         _duplicate_numbers,
         _unknown_default,
-        _threshold_order,
+        functools.partial(_threshold_order, calibration=calibration),
         _few_phrases,
         _duplicate_phrases,
     )
@@ -425,14 +469,18 @@ def _unknown_default(source: YamlSource) -> Iterator[Fault]:
         yield Fault(source.value_place(("default_queue",)), what, mend)
 
 
-def _threshold_order(source: YamlSource) -> Iterator[Fault]:
+def _threshold_order(source: YamlSource, *, calibration: Calibration | None) -> Iterator[Fault]:
     given = source.get(("thresholds",))
     merged: Mapping[str, Any] = Thresholds().model_dump() | (
         given if isinstance(given, dict) else {}
     )
-    route, confirm = merged["route"], merged["confirm"]
-    if isinstance(route, int | float) and isinstance(confirm, int | float) and confirm > route:
-        what = f"confirm ({confirm}) is above route ({route})"
+    try:
+        context = {"calibration": calibration}
+        chosen = Thresholds.model_validate(merged, context=context)
+    except ValidationError:
+        return  # told by the schema
+    if chosen.confirm > chosen.route:
+        what = f"confirm ({chosen.confirm}) is above route ({chosen.route})"
         place = source.value_place(("thresholds", "confirm"))
         yield Fault(place, what, "write a smaller number for confirm")
 

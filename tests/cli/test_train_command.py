@@ -54,7 +54,7 @@ def test_a_dry_run_writes_nothing_and_json_tells_all(queues: Path) -> None:
     file.unlink(missing_ok=True)
     answer = json.loads(run("--queues", str(queues), "--dry-run", "--json"))
     assert not file.exists()
-    assert len(answer["held_out"]) == 12
+    assert len(answer["held_out"]) == 20
     assert answer["calibration"]["ridge"] > 0
     first = answer["held_out"][0]
     assert (first["language"], first["unknown"], first["errors"]) == ("cmn", "wording", 0.0)

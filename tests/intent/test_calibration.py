@@ -15,6 +15,8 @@ from ivr.queues.catalogue import load_catalogue
 from ivr.queues.reload import CatalogueWatch
 from tests.server.installation import QUEUES
 
+WEIGHTS = len(Calibration.weight_names())
+
 
 def test_a_file_reads_back(tmp_path: Path) -> None:
     file = tmp_path / CALIBRATION_FILE
@@ -24,7 +26,7 @@ def test_a_file_reads_back(tmp_path: Path) -> None:
     assert read_calibration(file) == weights
 
 
-@given(st.lists(st.floats(-9, 9), min_size=10, max_size=10))
+@given(st.lists(st.floats(-9, 9), min_size=WEIGHTS, max_size=WEIGHTS))
 def test_vectors_have_the_order_of_the_fields(values: list[float]) -> None:
     rounded = [round(v, 2) for v in values]
     assert np.allclose(Calibration.of(np.array(rounded)).vector(), rounded)
@@ -76,3 +78,20 @@ def test_it_does_not_stand_in_the_queues_file(tmp_path: Path) -> None:
     path.write_text("calibration: {ridge: 1}\n" + QUEUES, encoding="utf-8")
     with pytest.raises(ConfigError, match="calibration does not stand in this file"):
         load_catalogue(path)
+
+
+def test_a_threshold_is_the_lowest_that_keeps_the_aim() -> None:
+    curve = [0.2] * 50 + [0.04] * 30 + [0.02] * 21
+    weights = Calibration(ridge=2.0).with_curve(curve)
+    assert weights.ridge == 2.0
+    assert weights.threshold(0.03) == pytest.approx(0.80)
+    assert weights.threshold(0.04) == pytest.approx(0.50)
+    assert weights.threshold(0.5) == 0.0
+    assert weights.threshold(0.01) is None
+
+
+def test_a_curve_has_all_its_shares(tmp_path: Path) -> None:
+    file = tmp_path / CALIBRATION_FILE
+    file.write_text('{"wrong_above": [0.1, 0.0]}')
+    with pytest.raises(ConfigError, match=r"wrong_above: .*101 shares"):
+        read_calibration(file)

@@ -17,6 +17,7 @@ from ivr.intent.evaluate import (
     reliability,
     threshold,
     worst,
+    wrong_above,
 )
 from ivr.intent.types import Candidate, Decision, Match
 from ivr.language import Language
@@ -110,3 +111,19 @@ def test_figures_are_shares(said: list[Outcome]) -> None:
     assert np.all(np.diff(curve[:, 0]) < 0)
     assert np.all(np.diff(curve[:, 1]) > 0)
     assert sum(b.count for b in reliability(said)) == len(said)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("ab"), st.floats(0, 1)), min_size=1)
+)
+def test_the_curve_of_a_calibration_promises_no_less_than_what_is_wrong(
+    made: list[tuple[str, str, float]],
+) -> None:
+    outcomes = [outcome(expected, "r", queue, share) for expected, queue, share in made]
+    curve = wrong_above(outcomes)
+    assert len(curve) == 101
+    assert curve == sorted(curve, reverse=True)
+    for n in (0, 35, 80, 100):
+        above = [o for o in outcomes if o.confidence >= n / 100]
+        wrong = sum(not o.queue_right for o in above)
+        assert curve[n] >= wrong / len(above) - 1e-12 if above else True

@@ -307,3 +307,50 @@ def test_thresholds_of_the_catalogue_decide(catalogue: Catalogue) -> None:
 def test_a_match_takes_a_few_milliseconds_of_cpu(matcher: Matcher) -> None:
     # 3 ms on an idle core of 2020; the bound leaves room for a slow, busy machine.
     assert max(bench.time_match(matcher, rounds=10).values()) < 15
+
+
+# -- messages -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", list(Language))
+def test_messages_of_citizens_find_their_queue(matcher: Matcher, language: Language) -> None:
+    """Both halves of the messages that were written apart from the phrases."""
+    made = [m for m in bench.read_messages() if m.language is language]
+    found = [(m, matcher.match(m.text, language)) for m in made]
+    for kind, at_least in (("short", 0.93), ("long", 0.88)):
+        queues = [(m, x) for m, x in found if m.kind == kind and m.expected != "off_topic"]
+        assert len(queues) == 120
+        assert sum(x.queue == m.expected for m, x in queues) / len(queues) >= at_least
+    routed = [m.expected == x.queue for m, x in found if x.decision is Decision.ROUTE]
+    assert routed.count(False) / len(routed) <= 0.04
+    off = [x for m, x in found if m.expected == "off_topic"]
+    assert sum(x.decision is Decision.ROUTE for x in off) <= 1
+
+
+@pytest.mark.parametrize(
+    ("said", "language"),
+    [
+        ("打了几次电话都没人管，一直没有解决，请尽快派人来看一下", CMN),
+        ("打咗几次电话都冇人理，到而家都未搞掂，快啲派人嚟睇下啦", YUE),
+    ],
+)
+def test_talk_around_a_matter_is_none(matcher: Matcher, said: str, language: Language) -> None:
+    assert matcher.match(said, language).decision is Decision.ASK_AGAIN
+
+
+def test_what_stands_around_a_matter_does_not_hide_it(matcher: Matcher) -> None:
+    told = (
+        "您好，我住在天河区棠下，情况是这样的，楼下的烧烤店每天晚上油烟特别大，窗户都不敢开，"
+        "打了好几次电话都没有人管，希望有关部门尽快处理，谢谢"
+    )
+    match = matcher.match(told, CMN)
+    assert (match.queue, match.decision) == ("urban_housing_fund", Decision.ROUTE)
+
+
+def test_a_story_about_talking_to_a_person_is_no_wish_for_one(matcher: Matcher) -> None:
+    told = (
+        "我在网上买的洗衣机坏了，打他们的电话转人工服务等了一个小时也没有人接，"
+        "商家就是不肯给我退货退款，请市场监管部门处理"
+    )
+    assert matcher.match(told, CMN).queue == "consumer_rights"
+    assert matcher.match(told + "，算了帮我转人工", CMN).decision is Decision.PERSON

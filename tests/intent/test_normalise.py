@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ivr.intent import normalise as module
 from ivr.intent.normalise import normalise, strip_carriers
 
 SPOKEN = st.text(
@@ -105,3 +106,12 @@ def test_letters_are_never_all_lost(text: str) -> None:
 )
 def test_carrier_phrases_carry_nothing(said: str, content: str) -> None:
     assert strip_carriers(normalise(said)) == content
+
+
+@given(st.text(st.sampled_from("我想查社保嘅咗唔喺那个这呢就是说啊额一二看谢 "), max_size=16))
+@example("那 个 社保")
+def test_what_is_plain_already_is_left_as_every_step_would(text: str) -> None:
+    once = module._pass(text)
+    plain = text.replace(" ", "")
+    if module._is_plain(plain):
+        assert normalise(text) == once == plain

@@ -12,7 +12,19 @@ from ivr.intent.calibration import CALIBRATION_FILE, Calibration
 from ivr.intent.cases import OFF_TOPIC
 from ivr.intent.evaluate import measure
 from ivr.intent.matcher import Matcher
-from ivr.intent.train import ERROR_RATES, Dealt, families, fit, folds, labelled, train
+from ivr.intent.train import (
+    AROUND,
+    BY_LENGTH,
+    TRIALS,
+    Dealt,
+    Form,
+    families,
+    fit,
+    folds,
+    labelled,
+    messages,
+    train,
+)
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue, Phrases, load_catalogue
 
@@ -67,12 +79,27 @@ def test_wordings_of_a_matter_are_one_family(catalogue: Catalogue) -> None:
     assert len(set(families([*phrases, *other]))) == 1
 
 
+def test_messages_are_made_of_what_is_held_out(catalogue: Catalogue) -> None:
+    fold = next(folds(catalogue))
+    made = messages(fold)
+    assert made == messages(fold)
+    known = {p.text for p in labelled(fold.catalogue)} | {
+        t for talk in fold.context.values() for t in talk
+    }
+    assert {m.expected for m in made} >= {AROUND, OFF_TOPIC, catalogue.queues[0].id}
+    for m in made:
+        assert not known & set(m.text.split("，"))
+        if m.expected not in (AROUND, OFF_TOPIC):
+            own = {p.text for p in fold.held_out if p.expected == m.expected}
+            assert own & set(m.text.split("，"))
+
+
 def test_weights_find_the_evidence_that_counts() -> None:
     """Of ten kinds of evidence the third alone tells, and it gets its true weight."""
     rng = np.random.default_rng(4)
     designs, chosen = [], []
     for _ in range(1500):
-        design = rng.normal(size=(4, 10))
+        design = rng.normal(size=(4, len(Calibration.weight_names())))
         p = np.exp(2.0 * design[:, 2])
         designs.append(design)
         chosen.append(int(rng.choice(4, p=p / p.sum())))
@@ -84,19 +111,23 @@ def test_weights_find_the_evidence_that_counts() -> None:
 def test_training_gives_weights_and_outcomes_of_every_phrase(catalogue: Catalogue) -> None:
     done: list[float] = []
     trained = train(catalogue, advance=done.append)
-    assert len(done) == 10
-    assert set(trained.outcomes) == {(dealt, rate) for dealt in Dealt for rate in ERROR_RATES}
-    clean = measure(trained.outcomes[Dealt.BY_WORDING, 0.0])
+    assert len(done) == 20
+    assert set(trained.outcomes) == {(dealt, *trial) for dealt in Dealt for trial in TRIALS}
+    clean = measure(trained.outcomes[Dealt.BY_WORDING, Form.PHRASE, 0.0])
     assert clean.queues.total == sum(len(p) for q in catalogue.queues for _, p in q.phrases.items())
     assert clean.queues.value > 0.7
-    noisy = measure(trained.outcomes[Dealt.BY_WORDING, 0.3])
+    noisy = measure(trained.outcomes[Dealt.BY_WORDING, Form.PHRASE, 0.3])
     assert noisy.queues.value < clean.queues.value
     assert trained.calibration.ridge > 1
+    assert all(
+        getattr(trained.calibration, name) == getattr(Calibration(), name) for name in BY_LENGTH
+    )
+    assert trained.calibration.wrong_above != Calibration().wrong_above
     assert trained == train(catalogue)  # no chance in it
 
 
 def test_the_file_beside_the_queues_counts(catalogue: Catalogue) -> None:
-    flat = Calibration(**dict.fromkeys(Calibration.model_fields, 0.0))
+    flat = Calibration(**dict.fromkeys(Calibration.weight_names(), 0.0))
     plain = Matcher(catalogue)
     weighed = Matcher(catalogue.model_copy(update={"calibration": flat}))
     text = catalogue.queues[0].phrases[Language.MANDARIN][0]

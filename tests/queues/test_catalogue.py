@@ -363,6 +363,12 @@ def test_what_weakens_routing_is_warned_of():
         ),
         (
             "default_queue: general",
+            "default_queue: general\nthresholds: { route: { wrong_at_most: 300% } }",
+            "q.yaml:2:22: no aim for a threshold: {'wrong_at_most': '300%'}; "
+            "write { wrong_at_most: 3% }, or a number",
+        ),
+        (
+            "default_queue: general",
             "default_queue: general\nhot_words: [15运会]",
             "q.yaml:2:13: '15运会' is no word of 2 to 12 Chinese characters; "
             "write it as it is said, numbers too: 十五运会",
