@@ -15,17 +15,20 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Self
 from zoneinfo import ZoneInfo
 
 from ivr.call.decision import Decision
 from ivr.errors import ConfigError
 from ivr.gateways import GATEWAYS
+from ivr.intent.calibration import CALIBRATION_FILE
 from ivr.queues.catalogue import Catalogue
 from ivr.queues.live import ExpectedWaits, plans_of
 from ivr.queues.scenario import load_scenario
 from ivr.server.access import Access, Permission, is_loopback
 from ivr.server.audit import AuditLog
+from ivr.server.config_audit import ConfigAudit
 from ivr.server.health import Health, watch_loop_lag
 from ivr.server.http_api import HttpApi, Sources
 from ivr.server.metrics import Metrics
@@ -34,7 +37,7 @@ from ivr.server.queues_editor import QueuesEditor
 from ivr.server.registry import Registry
 from ivr.server.tls import Tls
 from ivr.server.tracing import Tracing
-from ivr.settings import Settings
+from ivr.settings import SETTINGS_FILE, Settings
 from ivr.store import Store, open_store
 
 __all__ = ["Operations", "Running", "http_port_for"]
@@ -98,7 +101,9 @@ class Operations:
         self.waits = waits
         self.tracing = Tracing(settings.server.traces_url)
         self._audit = AuditLog(settings.server.audit_log, now=clock)
-        self._editor = QueuesEditor(settings.queues, self._audit)
+        self._catalogue = catalogue
+        self._files = ConfigAudit(self._audit, self._configuration, home=settings.home)
+        self._editor = QueuesEditor(settings.queues, self._audit, told=self._files.told)
         self._board = QueueBoard(self.metrics, shared=store, waits=waits)
         self._stack = AsyncExitStack()
         self._api: HttpApi | None = None
@@ -140,6 +145,7 @@ class Operations:
         Raises:
             ServerError: the HTTP port cannot be listened on.
         """
+        await asyncio.to_thread(self._look)  # what was edited while no server ran
         for warning in self.access.warnings():
             _log.warning(warning)
         if self._settings.gateways.audiosocket_port is not None and not is_loopback(self._host):
@@ -179,12 +185,25 @@ class Operations:
         self.metrics.reloaded(
             taken=catalogue is not None, queues=catalogue.queue_ids if catalogue else None
         )
+        self._catalogue = catalogue or self._catalogue
+        self._look(
+            outcome="taken" if catalogue is not None else "refused",
+            detail=str(error) if error is not None else None,
+        )
+
+    def _look(self, *, outcome: str = "taken", detail: str | None = None) -> None:
         try:
-            self._editor.noticed(
-                taken=catalogue is not None, detail=str(error) if error is not None else None
-            )
-        except ConfigError as failure:
-            _log.error("%s", failure)
+            self._files.look(outcome=outcome, detail=detail)
+        except ConfigError as error:
+            _log.error("%s", error)
+
+    def _configuration(self) -> list[Path]:
+        """The files whose changes are written down."""
+        queues = self._settings.queues
+        phrases = self._catalogue.phrase_folder
+        listed = sorted((queues.parent / phrases).glob("*.txt")) if phrases else []
+        settings = self._settings.home / SETTINGS_FILE
+        return [settings, queues, queues.parent / CALIBRATION_FILE, *listed]
 
     def admit_call(self, *, address: str, headers: dict[str, str], token: str | None) -> None:
         """Raises AccessError where a WebSocket request may not open calls.

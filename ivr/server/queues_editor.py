@@ -2,9 +2,8 @@
 
 An edit is tried in a file beside the real one, so that phrases and calibration are seen with it,
 then takes its place whole: whoever reads ``queues.yaml`` sees the old text or the new one. Each
-edit, taken or refused, is in the audit log before it is answered, and so is what somebody changed
-in the file itself (:meth:`QueuesEditor.noticed`). The running server takes a new file up as it
-does any other edit (:mod:`ivr.queues.reload`).
+edit, taken or refused, is in the audit log before it is answered. The running server takes a new
+file up as it does any other edit (:mod:`ivr.queues.reload`).
 
 Everything here blocks on files; run it off the event loop.
 """
@@ -49,7 +48,7 @@ class QueuesEditor:
     Args:
         path: the file.
         audit: where edits are written down.
-        check: what else must be right; raises ConfigError. The server builds its matcher here.
+        told: hears of each edit that was made: the file, and what it says now.
     """
 
     def __init__(
@@ -57,13 +56,11 @@ class QueuesEditor:
         path: Path,
         audit: AuditLog,
         *,
-        check: Callable[[Catalogue], object] = lambda catalogue: None,
+        told: Callable[[Path, str], None] = lambda path, text: None,
     ) -> None:
         self.path = path
-        self._audit, self._check = audit, check
+        self._audit, self._told = audit, told
         self._lock = threading.Lock()
-        #: the text last told to the audit log
-        self._known = self._text()
 
     def read(self) -> tuple[str, str]:
         """The text as it is on the disk, and its version.
@@ -111,20 +108,6 @@ class QueuesEditor:
             finally:
                 part.unlink(missing_ok=True)
 
-    def noticed(self, *, taken: bool, detail: str | None = None) -> None:
-        """The running server has seen the file change; tell the audit log, if it was not told.
-
-        Raises:
-            ConfigError: the audit log cannot be written.
-        """
-        with self._lock:
-            text = self._text()
-            if text == self._known:
-                return
-            before, self._known = self._known, text
-            outcome = "taken" if taken else "refused"
-            self._record(self._owner(), before, text, outcome=outcome, detail=detail)
-
     def _try(self, text: str, before: str, part: Path, *, who: str, dry_run: bool) -> Edit:
         try:
             _write(part, text, like=self.path)
@@ -135,14 +118,13 @@ class QueuesEditor:
         try:
             catalogue = load_catalogue(part)
             warnings = (*catalogue.warnings(), *map(str, lints(part)))
-            self._check(catalogue)
         except ConfigError as error:
             raise self._named(error, part) from error
         changed = text != before
         if changed and not dry_run:
             self._record(who, before, text, outcome="taken")
             os.replace(part, self.path)
-            self._known = text
+            self._told(self.path, text)
         named = tuple(warning.replace(str(part), self.path.name) for warning in warnings)
         return Edit(catalogue, _version(text), named, changed)
 
@@ -174,13 +156,6 @@ class QueuesEditor:
             return self.path.read_text("utf-8", errors="replace")
         except OSError:
             return ""
-
-    def _owner(self) -> str:
-        """Who owns the file on disk: the best that is known of who wrote it."""
-        try:
-            return f"file of {self.path.owner()}"
-        except (OSError, KeyError):
-            return "file"
 
 
 def _version(text: str) -> str:

@@ -335,16 +335,6 @@ async def test_a_change_that_cannot_be_recorded_is_not_made(desk: Callable[..., 
         assert made.queues.read_text("utf-8") == QUEUES
 
 
-async def test_an_edit_of_the_file_itself_is_audited_once(tmp_path: Path) -> None:
-    made = make(tmp_path)
-    made.queues.write_text(QUEUES.replace("agents: 4", "agents: 6", 1), encoding="utf-8")
-    for _ in range(2):
-        made.sources.editor.noticed(taken=True)
-    (entry,) = made.sources.audit.last(9)
-    assert entry["who"].startswith("file")
-    assert "+    agents: 6" in entry["diff"]
-
-
 # --- who may --------------------------------------------------------------------------------
 
 #: (method, path) -> the roles that may
