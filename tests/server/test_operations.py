@@ -100,6 +100,9 @@ async def test_a_call_is_counted_and_its_decision_asked_for(serve: Served, tmp_p
         assert value(metrics, "kapok_decisions_total", **labels) == 1
         assert value(metrics, "kapok_utterances_total", language="cmn") == 1
         assert (value(metrics, "kapok_decision_latency_seconds_count") or 0) >= 1
+        for language in ("cmn", "yue"):  # each model hears every utterance
+            name = "kapok_recognition_real_time_factor_ratio"
+            assert 0 < (value(metrics, f"{name}_sum", language=language) or 0) < 10
         audio_s = value(metrics, "kapok_audio_received_seconds_total", gateway="vosk")
         assert audio_s == pytest.approx(len(SAID) / 16_000)
         assert value(metrics, "kapok_calls", gateway="vosk", state="routing") is None  # over
