@@ -14,6 +14,7 @@ With an explicit file, the home is the directory above where the file lies in on
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -123,6 +124,13 @@ def _check_stream_url(url: str) -> str:
             f"{url[:60]!r} is no WebSocket address", "write for example wss://kapok.example/jambonz"
         )
     return url.strip()
+
+
+def _check_network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text.strip()))
+    except ValueError as error:
+        raise refuse(str(error), "write for example 10.0.0.5 or 10.1.0.0/16") from error
 
 
 HomePath = Annotated[Path, BeforeValidator(_from_home)]
@@ -242,6 +250,10 @@ class GatewaysSettings(_Model):
     #: TCP port for Asterisk's AudioSocket; 0: any free, null: off
     audiosocket_port: Count | None = Field(
         default=None, ge=0, le=65_535, examples=["audiosocket_port: 9092"]
+    )
+    #: Addresses and networks that may connect to it; it knows no tokens. Empty: anyone.
+    audiosocket_peers: tuple[Annotated[str, AfterValidator(_check_network)], ...] = Field(
+        default=(), examples=["audiosocket_peers: [10.0.0.5, 10.1.0.0/16]"]
     )
 
 

@@ -46,6 +46,7 @@ __all__ = [
     "Token",
     "TokenFile",
     "hostname",
+    "is_in",
     "is_loopback",
     "new_token",
     "without_token",
@@ -492,6 +493,18 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
+
+
+def is_in(address: str, networks: Iterable[str]) -> bool:
+    """Whether an address is in one of the networks; True where none are named."""
+    listed = [ipaddress.ip_network(network) for network in networks]
+    if not listed:
+        return True
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return any((getattr(found, "ipv4_mapped", None) or found) in network for network in listed)
 
 
 def without_token(path: str) -> tuple[str, str | None]:

@@ -39,6 +39,7 @@ from ivr.errors import AccessError, ServerError
 from ivr.gateways import choose, gateway_class
 from ivr.gateways.gateway import Gateway, Upgrade, UpgradeError
 from ivr.queues.reload import CatalogueWatch
+from ivr.server.access import is_in
 from ivr.server.admission import Admission
 from ivr.server.call import Call, Desk, refuse
 from ivr.server.call_files import CallFiles
@@ -316,6 +317,12 @@ class KapokServer:
         await self._serve(WebSocketTransport(connection), gateway)
 
     async def _handle_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("peername")
+        if not is_in(str(peer[0]), self._settings.gateways.audiosocket_peers):
+            _log.warning("refused %s for audiosocket: not among audiosocket_peers", peer)
+            self._operations.metrics.call_refused("denied")
+            writer.transport.abort()
+            return
         transport = TcpTransport(reader, writer)
         gateway = gateway_class("audiosocket").open(Upgrade(), self._settings)
         why_not = self._admission.why_not(calls=len(self._calls))

@@ -148,9 +148,12 @@ class Operations:
         await asyncio.to_thread(self._look)  # what was edited while no server ran
         for warning in self.access.warnings():
             _log.warning(warning)
-        if self._settings.gateways.audiosocket_port is not None and not is_loopback(self._host):
+        gateways = self._settings.gateways
+        open_port = gateways.audiosocket_port is not None and not gateways.audiosocket_peers
+        if open_port and not is_loopback(self._host):
             _log.warning(
-                "AudioSocket knows no tokens and no TLS: let a firewall admit your Asterisk alone"
+                "AudioSocket knows no tokens and no TLS: name your Asterisk under "
+                "gateways.audiosocket_peers, or let a firewall admit it alone"
             )
         live = self.metrics.live
         live.calls = lambda: [(r.gateway, str(r.state)) for r in running.registry.calls()]

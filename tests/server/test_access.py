@@ -18,6 +18,7 @@ from ivr.server.access import (
     RateLimiter,
     Role,
     TokenFile,
+    is_in,
     is_loopback,
     new_token,
     without_token,
@@ -248,6 +249,22 @@ def test_listening_for_others_without_tokens_is_warned_of_loudly(path: Path, clo
 )
 def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("address", "networks", "inside"),
+    [
+        ("10.0.0.5", (), True),
+        ("10.0.0.5", ("10.0.0.5/32",), True),
+        ("10.0.0.6", ("10.0.0.5/32",), False),
+        ("::ffff:10.1.2.3", ("10.1.0.0/16",), True),
+        ("fe80::1%eth0", ("fe80::/10",), True),
+        ("fe80::1", ("10.0.0.0/8",), False),
+        ("nobody", ("10.0.0.0/8",), False),
+    ],
+)
+def test_networks(address: str, networks: tuple[str, ...], inside: bool) -> None:
+    assert is_in(address, networks) is inside
 
 
 # --- origins --------------------------------------------------------------------------------

@@ -176,6 +176,21 @@ async def test_a_page_of_another_address_opens_no_call(serve: Served) -> None:
         assert await call(server.url, origin=server.url.replace("ws", "http"))
 
 
+async def test_audiosocket_takes_those_who_are_named(
+    services: Services, installation: Installation
+) -> None:
+    settings = installation.settings()
+    gateways = {"audiosocket_port": 0, "audiosocket_peers": ("10.0.0.5/32",)}
+    changed = settings.gateways.model_copy(update=gateways)
+    async with KapokServer(services, settings.model_copy(update={"gateways": changed})) as server:
+        port = int(str(server.audiosocket_url).rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await reader.readexactly(1)
+        writer.close()
+        assert value(server._operations.metrics, "kapok_calls_refused_total", reason="denied") == 1
+
+
 async def test_both_ports_speak_tls(serve: Served, tmp_path: Path) -> None:
     authority, context = trustme.CA(), ssl.create_default_context()
     authority.configure_trust(context)
