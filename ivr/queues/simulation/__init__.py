@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ivr.queues.simulation.distributions import (
     NEVER,
     NOTHING,
@@ -39,16 +42,18 @@ from ivr.queues.simulation.results import (
     RunResult,
     merge,
 )
-from ivr.queues.simulation.run import Log, Seed, simulate, simulate_logged
-from ivr.queues.simulation.runs import (
-    DaskCluster,
-    Engine,
-    LocalProcesses,
-    LocalThreads,
-    Replications,
-    replicate,
-    replicate_all,
-)
+
+if TYPE_CHECKING:
+    from ivr.queues.simulation.run import Log, Seed, simulate, simulate_logged
+    from ivr.queues.simulation.runs import (
+        DaskCluster,
+        Engine,
+        LocalProcesses,
+        LocalThreads,
+        Replications,
+        replicate,
+        replicate_all,
+    )
 
 __all__ = [
     "DAY_S",
@@ -90,3 +95,27 @@ __all__ = [
     "simulate",
     "simulate_logged",
 ]
+
+#: What needs the kernel, and with it numba, is imported when it is asked for: a server that only
+#: reads scenarios and formulas does without.
+_LATE = {
+    **dict.fromkeys(("Log", "Seed", "simulate", "simulate_logged"), "run"),
+    **dict.fromkeys(
+        (
+            "DaskCluster",
+            "Engine",
+            "LocalProcesses",
+            "LocalThreads",
+            "Replications",
+            "replicate",
+            "replicate_all",
+        ),
+        "runs",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)

@@ -5,8 +5,9 @@ quarters of the speed where many arrays are passed on. Functions that only compi
 no wrapper for Python, which halves the time to compile.
 
 The compiled kernel is kept on disk (beside the sources, or where ``NUMBA_CACHE_DIR`` says), so that
-a machine compiles it once, in 10 to 30 s. It is compiled anew where ``kernel.py`` or the layout of
-a table has changed; after a change of ``streams.py`` alone, touch ``kernel.py``.
+a machine compiles it once, in 10 to 30 s; where nothing can be written, each process does. It is
+compiled anew where ``kernel.py`` or the layout of a table has changed; after a change of
+``streams.py`` alone, touch ``kernel.py``.
 """
 
 from __future__ import annotations
@@ -28,4 +29,7 @@ def compiled(function: Any) -> Any:
 
 def entry(function: Any) -> Any:
     """For functions that Python calls."""
-    return _njit(cache=True, nogil=True, **_OPTIONS)(function)
+    try:
+        return _njit(cache=True, nogil=True, **_OPTIONS)(function)
+    except RuntimeError:  # no directory that numba would keep it in can be written
+        return _njit(nogil=True, **_OPTIONS)(function)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -176,3 +178,13 @@ def test_a_day_of_any_length() -> None:
         period_s=2.4 * HOUR_S,
     )
     assert day.intervals == 3  # the last one shorter
+
+
+def test_a_model_does_without_the_compiler() -> None:
+    """What only reads scenarios, as the server does, need not load numba."""
+    script = (
+        "import sys; from ivr.queues.simulation import CentreModel\n"
+        "assert 'numba' not in sys.modules\n"
+        "from ivr.queues.simulation import *; assert simulate and replicate"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
