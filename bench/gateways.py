@@ -34,7 +34,7 @@ from rich.table import Table
 from ivr.audio.codecs import Decoder
 from ivr.call.events import Prompt
 from ivr.cli.clock import moment, working_morning
-from ivr.gateways import GATEWAYS
+from ivr.gateways import GATEWAYS, gateway_class
 from ivr.gateways.clients import client_class
 from ivr.gateways.clients.client import Silenced, Sound
 from ivr.gateways.clients.ring import CallResult, ring
@@ -49,6 +49,8 @@ FIXTURES = Path(__file__).parents[1] / "audio_fixtures"
 #: How long the caller waits on the line for something more; a busy machine may take a while.
 _PATIENCE_S = {Pace.FAST: 6.0, Pace.REAL: 2.0}
 _CALLS_AT_FAST_PACE = 8
+#: At fast pace the caller lets the (brief) greeting end: a second of it would be many of audio.
+_PAUSE_S = 1.5
 _STEP_S = 0.01
 _BELOW_LOUD_DB = 25.0
 _ABOVE_FLOOR_DB = 8.0
@@ -131,7 +133,14 @@ async def one(server: Watched, name: str, clip: Clip, label: Label, pace: Pace) 
     """One call."""
     client = client_class(name)(call_id=str(uuid.uuid4()))
     url = server.audiosocket_url if client.transport == "tcp" else server.url
-    result = await ring(client, str(url), clip, pace=pace, patience_s=_PATIENCE_S[pace])
+    result = await ring(
+        client,
+        str(url),
+        clip,
+        pace=pace,
+        pause_s=_PAUSE_S if pace is Pace.FAST and client_plays(name) else 0.0,
+        patience_s=_PATIENCE_S[pace],
+    )
     async with asyncio.timeout(30):
         await server.over(client.call_id)
     understood = server.understood.get(client.call_id, [])
@@ -141,6 +150,11 @@ async def one(server: Watched, name: str, clip: Clip, label: Label, pace: Pace) 
         barge_in_s=_barge_in_s(result, clip),
         decision_s=_decision_s(result, label, understood),
     )
+
+
+def client_plays(name: str) -> bool:
+    """Whether the caller of this gateway hears prompts of the server's."""
+    return gateway_class(name).plays_prompts
 
 
 def _barge_in_s(result: CallResult, clip: Clip) -> float | None:

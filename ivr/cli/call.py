@@ -77,6 +77,14 @@ class _Line:
 @click.option("--caller", help="The caller's number.")
 @click.option("--param", multiple=True, metavar="NAME=VALUE", help="What the dialplan passes on.")
 @click.option(
+    "--pause",
+    "pause_s",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Listen for so many seconds before speaking.",
+)
+@click.option(
     "--patience",
     "patience_s",
     type=click.FloatRange(min=0.1),
@@ -101,6 +109,7 @@ def command(
     call_id: str | None,
     caller: str | None,
     param: tuple[str, ...],
+    pause_s: float,
     patience_s: float,
     record: Path | None,
     as_json: bool,
@@ -137,6 +146,7 @@ def command(
                 clip,
                 pace=Pace(pace),
                 keys=keys,
+                pause_s=pause_s,
                 patience_s=patience_s,
                 headers=line.headers,
                 on_said=lambda heard: _tell(heard, tell),

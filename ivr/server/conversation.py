@@ -208,6 +208,7 @@ class Conversation:
         self._voice_now = False  # or words, in the last block
         self._voice_before = False  # a voice or words, as the prompt that is being played began
         self._barged = False  # into the prompt that is being played
+        self._in_words = False  # the utterance in progress has some
         self._keep = keep or CallKeeping()
         self._book = EventLog(
             self._keep.record,
@@ -366,6 +367,7 @@ class Conversation:
         if self._over_prompt is not None and self._over_prompt.echo:
             pcm = bytes(len(pcm))  # the recogniser would understand it
         heard = self._recogniser.accept(pcm)
+        self._in_words = bool(heard.partial)
         events += self._time_passed(heard)
         if heard.endpoint:
             return self._over(events)
@@ -383,7 +385,9 @@ class Conversation:
         if voice and not self._barged:
             self._barged = True
             return self._give(SpeechStarted(self.heard_s, words=False, over_prompt=True))
-        if played and not listener.playing and not self._words_counted():
+        over = played and not listener.playing
+        # Without words there is nothing to drop, and a caller may have just begun.
+        if over and self._in_words and not self._words_counted():
             assert self._recogniser is not None
             self._recogniser.reset()  # noise and echo
             self._loudest_dbfs = SILENCE_DBFS

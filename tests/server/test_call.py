@@ -83,7 +83,8 @@ async def call(
 ) -> tuple[CallResult, Decision]:
     """Ring; what the gateway saw, and what was decided."""
     url = server.audiosocket_url if who.transport == "tcp" else server.url
-    result = await ring(who, str(url), said, pace=Pace.FAST, patience_s=1.0, **options)
+    given = {"pause_s": 0.4, "patience_s": 1.0} | options
+    result = await ring(who, str(url), said, pace=Pace.FAST, **given)
     async with asyncio.timeout(10):
         await server.wait_idle()
     decision = server.registry.decision(who.call_id)
@@ -122,7 +123,7 @@ async def test_speech_stops_the_greeting(
     """The gateway is told to be silent, and the call is over long before the greeting would be."""
     voice = ShortVoice(greeting_s=60.0)
     async with KapokServer(services, settings(installation), voice=voice) as server:
-        result, _ = await call(server, client(name), clip(CMN, "我要查", "社保"))
+        result, _ = await call(server, client(name), clip(CMN, "我要查", "社保"), pause_s=0.0)
     assert result.first(Silenced) is not None
 
 

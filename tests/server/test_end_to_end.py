@@ -14,12 +14,13 @@ import pytest
 from ivr.call.events import Prompt
 from ivr.gateways.clients import CLIENTS, client_class
 from ivr.gateways.clients.ring import ring
+from ivr.gateways.gateway import StreamConfig
 from ivr.replay.client import Pace, replay_over_socket
 from ivr.replay.clips import read_clip
 from ivr.replay.labels import Kind, Label, load_labels
 from ivr.replay.report import Outcome, Report
 from ivr.server.app import KapokServer
-from ivr.server.conversation import Services
+from ivr.server.conversation import Conversation, Services
 from ivr.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +104,7 @@ async def test_the_same_recordings_get_the_same_decisions_over_every_gateway(
         client = client_class(name)(call_id=str(uuid.uuid4()))
         url = server.audiosocket_url if client.transport == "tcp" else server.url
         clip = read_clip(LABELS.parent / file)
-        await ring(client, str(url), clip, pace=Pace.FAST, patience_s=20.0)
+        await ring(client, str(url), clip, pace=Pace.FAST, pause_s=1.0, patience_s=20.0)
         await server.wait_idle()
         decision = server.registry.decision(client.call_id)
         assert decision is not None
@@ -120,3 +121,21 @@ async def test_the_same_recordings_get_the_same_decisions_over_every_gateway(
     }
     for name, got in decided.items():
         assert got == decided["vosk"], name
+
+
+def test_nothing_is_lost_of_who_speaks_as_the_prompt_ends(services: Services) -> None:
+    """The first syllables, before any voice was made out, are the caller's too."""
+    morning = datetime(2026, 11, 24, 10, 0, tzinfo=ZoneInfo("Asia/Shanghai"))
+    clip = read_clip(LABELS.parent / "cmn_general_003.wav")
+    heard = []
+    for plays in (False, True):
+        call = Conversation(
+            services, local_time=morning, stream=StreamConfig(), plays_prompts=plays
+        )
+        for event in call.opening.events:
+            if isinstance(event, Prompt):
+                call.played(event.id)
+        turns = [call.hear(frame) for frame in clip.frames(0.1)]
+        heard += [turn.final.hypotheses for turn in turns if turn.final and turn.final.text]
+    assert len(heard) == 2
+    assert heard[0] == heard[1]

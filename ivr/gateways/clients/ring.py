@@ -129,6 +129,7 @@ async def ring(
     *,
     pace: Pace = Pace.REAL,
     keys: Sequence[tuple[float, str]] = (),
+    pause_s: float = 0.0,
     patience_s: float = 4.0,
     headers: Mapping[str, str] | None = None,
     clock: Callable[[], float] | None = None,
@@ -141,6 +142,8 @@ async def ring(
         url: ``ws://HOST:PORT``, to which the client's path is added where it has none of its
             own; ``tcp://HOST:PORT`` for a TCP protocol.
         keys: (seconds since the first audio, DTMF key).
+        pause_s: how long the caller listens before speaking. At real-time pace the line is silent
+            meanwhile; at fast pace nothing is sent, so that the call's own clock stands still.
         patience_s: after the recording, how long the server may be silent before the caller
             hangs up.
         headers: more headers of the upgrade request, a token for instance.
@@ -152,7 +155,7 @@ async def ring(
     clock = clock or asyncio.get_running_loop().time
     async with _connected(client, url, headers or {}) as line:
         call = _Ringing(client, line, pace=pace, clock=clock, sleep=sleep, on_said=on_said)
-        return await call.run(clip, sorted(keys), patience_s=patience_s)
+        return await call.run(clip, sorted(keys), pause_s=pause_s, patience_s=patience_s)
 
 
 # --- connections ---------------------------------------------------------------------------
@@ -296,12 +299,18 @@ class _Ringing:
         return self._clock() - self._began_s
 
     async def run(
-        self, clip: Clip, keys: Sequence[tuple[float, str]], *, patience_s: float
+        self,
+        clip: Clip,
+        keys: Sequence[tuple[float, str]],
+        *,
+        pause_s: float,
+        patience_s: float,
     ) -> CallResult:
         receiver = asyncio.create_task(self._receive())
         try:
             await self._send(self._client.begin())
             await self._wait_ready()
+            await self._listen(pause_s)
             self._began_s = self._result.began_s = self._clock()
             await self._speak(clip, list(keys), patience_s=patience_s)
             await self._hang_up(patience_s)
@@ -311,6 +320,16 @@ class _Ringing:
         sent = Decoder(self._client.encoding).decode(bytes(self._caller))
         self._result.caller = Piece(0.0, sent, self._client.rate_hz)
         return self._result
+
+    async def _listen(self, pause_s: float) -> None:
+        """The caller says nothing yet."""
+        until_s = self._clock() + pause_s
+        silence = _silence(self._client)
+        while self._clock() < until_s and not self._over.is_set():
+            if self._pace is Pace.REAL:
+                await self._send(self._client.audio(silence))
+            await self._sleep(self._client.frame_s)
+            await self._send(self._client.advance(now_s=self._heard_until_s()))
 
     async def _hang_up(self, patience_s: float) -> None:
         """Say so where the protocol does, and wait for the server to close."""
