@@ -85,7 +85,7 @@ async def vonage_answer(request: web.Request) -> web.Response:
     endpoint = {
         "type": "websocket",
         "uri": request.app[KAPOK] + "/vonage",
-        "content-type": "audio/l16;rate=16000",
+        "content-type": "audio/l16;rate=8000",
         "headers": {"call_id": call["conversation_uuid"], "caller": call["from"]},
     }
     after = str(request.url.with_path("/vonage/next"))

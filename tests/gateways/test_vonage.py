@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 
+from ivr.errors import ServerError
 from ivr.gateways.clients.client import Answer, Silenced, Sound, Trouble
 from ivr.gateways.clients.vonage import VonageClient
 from ivr.gateways.gateway import (
@@ -127,7 +128,7 @@ def test_the_client_sends_what_vonage_sends() -> None:
 
 
 def test_the_client_notifies_once_the_sound_has_been_played() -> None:
-    gateway, client = started(), VonageClient(call_id="1")
+    gateway, client = started(), VonageClient(call_id="1", parameters={"rate": "16000"})
     heard = [s for p in gateway.play(say(0.1)) for s in client.receive(p.message, now_s=1.0)]
     assert all(isinstance(s, Sound) for s in heard)
     assert client.advance(now_s=1.05) == []
@@ -136,7 +137,7 @@ def test_the_client_notifies_once_the_sound_has_been_played() -> None:
 
 
 def test_the_client_forgets_what_is_cleared() -> None:
-    gateway, client = started(), VonageClient(call_id="1")
+    gateway, client = started(), VonageClient(call_id="1", parameters={"rate": "16000"})
     for packet in gateway.play(say(0.1)):
         client.receive(packet.message, now_s=1.0)
     assert client.receive(gateway.send(StopPlaying())[0], now_s=1.05) == [
@@ -144,6 +145,12 @@ def test_the_client_forgets_what_is_cleared() -> None:
         Answer(('{"event": "websocket:cleared"}',)),
     ]
     assert client.advance(now_s=9.0) == []
+
+
+def test_the_client_has_the_rates_that_vonage_has() -> None:
+    assert VonageClient(call_id="1").rate_hz == 8000
+    with pytest.raises(ServerError, match="Vonage has 8000, 16000, 24000 Hz"):
+        VonageClient(call_id="1", parameters={"rate": "44100"})
 
 
 def test_the_client_says_what_vonage_would_not_take() -> None:

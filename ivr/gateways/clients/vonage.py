@@ -1,4 +1,4 @@
-"""Rings as Vonage's WebSocket endpoint does, at 16 kHz."""
+"""Rings as Vonage's WebSocket endpoint does."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ivr.errors import ProtocolError
+from ivr.errors import ProtocolError, ServerError
 from ivr.gateways.clients.client import Answer, GatewayClient, Said, Silenced, Sound, Trouble
 from ivr.gateways.gateway import Message
 from ivr.gateways.messages import json_object, shown
+from ivr.gateways.vonage import RATES_HZ
 
 __all__ = ["VonageClient"]
 
-_RATE_HZ = 16_000
-_FRAME_BYTES = 640
+_FRAME_S = 0.02
 
 
 class VonageClient(GatewayClient):
-    """One call; ``call_id``, ``caller`` and ``parameters`` are headers of the NCCO."""
+    """One call; ``call_id``, ``caller`` and ``parameters`` are headers of the NCCO.
+
+    One parameter is the client's own: ``rate``, Hertz, of the NCCO's content type.
+    """
 
     name: ClassVar[str] = "vonage"
     path: ClassVar[str] = "/vonage"
@@ -31,17 +34,24 @@ class VonageClient(GatewayClient):
         parameters: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(call_id=call_id, caller=caller, parameters=parameters)
+        self._rate_hz = self._rate(self.parameters.pop("rate", "8000"))
         self._notify: dict[str, Any] = {}  # mark -> payload
+
+    @staticmethod
+    def _rate(given: str) -> int:
+        if given not in map(str, RATES_HZ):
+            raise ServerError(f"rate {given}: Vonage has {', '.join(map(str, RATES_HZ))} Hz")
+        return int(given)
 
     @property
     def rate_hz(self) -> int:
         """As the NCCO asks for."""
-        return _RATE_HZ
+        return self._rate_hz
 
     def begin(self) -> list[Message]:
         """``websocket:connected`` with the headers."""
         caller = {"caller": self.caller} if self.caller else {}
-        event = {"event": "websocket:connected", "content-type": f"audio/l16;rate={_RATE_HZ}"}
+        event = {"event": "websocket:connected", "content-type": f"audio/l16;rate={self._rate_hz}"}
         return [json.dumps(event | {"call_id": self.call_id} | caller | self.parameters)]
 
     def digit(self, digit: str) -> list[Message]:
@@ -79,7 +89,8 @@ class VonageClient(GatewayClient):
                 return [Trouble(f"action {shown(action)} is neither clear nor notify")]
 
     def _sound(self, frame: bytes, now_s: float) -> Said:
-        if len(frame) != _FRAME_BYTES:
-            return Trouble(f"a frame of {len(frame)} bytes instead of {_FRAME_BYTES}")
-        self.buffer.add(now_s, len(frame) / 2 / _RATE_HZ)
-        return Sound(frame, _RATE_HZ)
+        due = 2 * round(_FRAME_S * self._rate_hz)
+        if len(frame) != due:
+            return Trouble(f"a frame of {len(frame)} bytes instead of {due}")
+        self.buffer.add(now_s, _FRAME_S)
+        return Sound(frame, self._rate_hz)
