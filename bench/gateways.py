@@ -5,8 +5,8 @@
 
 One server, over real sockets, with a client of each gateway that sends exactly what that gateway
 does. The first table is at fast pace: of how many recordings each gateway gets the decision that
-the Vosk protocol gets, and the right one by the labels. The second is at real-time pace, one call
-at a time by default, with the prompts as callers hear them:
+the first one gets (the Vosk protocol), and the right one by the labels. The second is at real-time
+pace, three calls at a time by default, with the prompts as callers hear them:
 
 * barge-in: from the beginning of speech, by the recording's energy, until the gateway is told to be
   silent (AudioSocket, which knows no such message: until the last of the prompt is sent);
@@ -195,10 +195,13 @@ def chosen(count: int, *, spoken: bool = False) -> list[tuple[Clip, Label]]:
 
 
 async def all_of(
-    server: Watched, name: str, said: Iterable[tuple[Clip, Label]], pace: Pace, calls: int
+    server: Watched,
+    name: str,
+    said: Iterable[tuple[Clip, Label]],
+    pace: Pace,
+    lines: asyncio.Semaphore,
 ) -> list[Heard]:
-    """All recordings through one gateway, ``calls`` at a time."""
-    lines = asyncio.Semaphore(calls)
+    """All recordings through one gateway, as many at a time as ``lines`` has."""
 
     async def limited(clip: Clip, label: Label) -> Heard:
         async with lines:
@@ -213,14 +216,16 @@ async def all_of(
 async def agreement(server: Watched, names: Sequence[str], count: int) -> tuple[Table, list[str]]:
     """Which gateway gets which decisions."""
     table = Table(title=f"{count} recordings at fast pace", box=None, header_style="bold")
-    for column in ("gateway", "as Vosk", "right", "other decisions"):
+    for column in ("gateway", "same", "right", "other decisions"):
         table.add_column(
             column, justify="left" if column in ("gateway", "other decisions") else "right"
         )
-    said, first, differ = chosen(count), None, []
-    for name in names:
-        heard = await all_of(server, name, said, Pace.FAST, calls=_CALLS_AT_FAST_PACE)
-        first = first or heard
+    said, lines = chosen(count), asyncio.Semaphore(_CALLS_AT_FAST_PACE)
+    through = await asyncio.gather(
+        *(all_of(server, name, said, Pace.FAST, lines) for name in names)
+    )
+    first, differ = through[0], []
+    for name, heard in zip(names, through, strict=True):
         pairs = list(zip(heard, first, strict=True))
         other = [(h, f) for h, f in pairs if h.outcome != f.outcome]
         right = sum(is_right(h.label, h.outcome) for h in heard)
@@ -250,13 +255,17 @@ async def latency(server: Watched, names: Sequence[str], count: int, calls: int)
     )
     for column in ("gateway", "barge-in p50", "p95", "decision p50", "p95"):
         table.add_column(column, justify="left" if column == "gateway" else "right")
-    said = cycle(chosen(max(count, each), spoken=True))
-    every: list[Heard] = []
-    for name in names:
-        heard = await all_of(server, name, islice(said, each), Pace.REAL, calls)
-        every += heard
+    said, lines = cycle(chosen(max(count, each), spoken=True)), asyncio.Semaphore(calls)
+    shares = [list(islice(said, each)) for _ in names]
+    through = await asyncio.gather(
+        *(
+            all_of(server, name, share, Pace.REAL, lines)
+            for name, share in zip(names, shares, strict=True)
+        )
+    )
+    for name, heard in zip(names, through, strict=True):
         table.add_row(name, *_row(heard))
-    table.add_row("all", *_row(every), style="bold")
+    table.add_row("all", *_row([h for heard in through for h in heard]), style="bold")
     return table
 
 
@@ -291,9 +300,9 @@ async def measure(
 
 
 @click.command()
-@click.option("--fixtures", default=8, show_default=True, help="Recordings through each, fast.")
+@click.option("--fixtures", default=4, show_default=True, help="Recordings through each, fast.")
 @click.option("--real", default=9, show_default=True, help="Requests in all at real-time pace.")
-@click.option("--calls", default=1, show_default=True, help="Calls at once at real-time pace.")
+@click.option("--calls", default=3, show_default=True, help="Calls at once at real-time pace.")
 @click.option("--gateway", "names", multiple=True, type=click.Choice(list(GATEWAYS)))
 @click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
 def main(fixtures: int, real: int, calls: int, names: tuple[str, ...], config: Path | None) -> None:
