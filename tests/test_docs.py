@@ -118,7 +118,10 @@ _HEARS = re.compile(r"\bivr (serve|replay|transcribe|call)\b")
 def reader_home(tmp_path: Path) -> Path:
     """A directory that looks like a checkout and can be written to."""
     for name in SHARED:
-        (tmp_path / name).symlink_to(ROOT / name)
+        if name == "config":  # a reader edits it, and copies of a link would be the original
+            shutil.copytree(ROOT / name, tmp_path / name)
+        else:
+            (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 
 
