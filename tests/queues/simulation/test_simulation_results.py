@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -54,3 +55,15 @@ def test_nothing_counted_has_no_measures() -> None:
     assert math.isnan(QueueCalls().service_level)
     assert math.isnan(GroupWork().utilisation)
     assert Calls().measures()["offered"] == 0
+
+
+def test_memory_does_not_grow_with_the_length_of_the_run() -> None:
+    """What is alive is the statistics and the calls of the moment, however many came before."""
+    peaks = []
+    for days in (5, 5, 150):  # the first run loads the kernel
+        tracemalloc.start()
+        offered = simulate(full_centre(hours=24 * days), 2).calls.offered
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert offered > 150_000
+    assert peaks[2] < 1.2 * peaks[1] < 5e6
