@@ -27,6 +27,7 @@ help:
 	@echo 'make sbom      bill of materials: sbom.json (CycloneDX)'
 	@echo 'make fixtures  make audio_fixtures/*.wav anew (needs espeak-ng)'
 	@echo 'make prompts   make the default prompts of config/prompts anew (needs espeak-ng)'
+	@echo 'make prompts   speak the prompts that are missing (needs espeak-ng)'
 	@echo 'make models    train both speech models anew, hours (needs espeak-ng, sox, lmplz and DATA)'
 	@echo 'make eval      measure the speech models (needs DATA for real people)'
 	@echo 'make clean     remove $(VENV) and caches'
@@ -77,6 +78,9 @@ soak: $(STAMPS)/package
 
 fixtures: $(STAMPS)/fixtures
 	$(BIN)/python -m audio_fixtures.make
+
+prompts: $(STAMPS)/fixtures
+	$(BIN)/python -m scripts.make_prompts
 
 prompts: $(STAMPS)/fixtures
 	$(BIN)/python -m scripts.make_prompts

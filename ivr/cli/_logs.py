@@ -12,8 +12,8 @@ from ivr.call.prompts import load_prompts
 from ivr.errors import ReplayError
 from ivr.intent.matcher import Matcher
 from ivr.queues.catalogue import load_catalogue
-from ivr.queues.reload import installed_version
 from ivr.replay.log import LogReplay, decisions, read_log, replay_log
+from ivr.server.conversation import version_now
 from ivr.settings import Settings
 
 __all__ = ["replay_logs"]
@@ -35,7 +35,7 @@ def replay_logs(paths: Sequence[Path], settings: Settings, *, rematch: bool, as_
     if not files:
         raise ReplayError(f"no logs (*.jsonl) in {', '.join(map(str, paths))}; check the path")
     catalogue, texts = load_catalogue(settings.queues), load_prompts(settings.prompts)
-    version = installed_version(settings.queues, catalogue, prompts=settings.prompts)
+    version = version_now(settings, catalogue)
     matcher = Matcher(catalogue) if rematch else None
     same = True
     for path in files:

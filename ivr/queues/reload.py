@@ -39,10 +39,18 @@ class CatalogueWatch:
         path: the catalogue that ``catalogue`` was loaded from.
         catalogue: what is in force.
         prompts: the folder of prompts, texts and recordings, watched as well.
+        also: other files that a new catalogue is given out for, where one changes.
     """
 
-    def __init__(self, path: Path, catalogue: Catalogue, *, prompts: Path | None = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        catalogue: Catalogue,
+        *,
+        prompts: Path | None = None,
+        also: tuple[Path, ...] = (),
+    ) -> None:
+        self._path, self._also = path, also
         self._prompts = prompts
         self._folder = _phrase_folder(path, catalogue)
         self._taken = self._last = self._look()
@@ -79,7 +87,7 @@ class CatalogueWatch:
 
     def _look(self) -> _Seen:
         out: _Seen = {}
-        for path in _files(self._path, self._folder, self._prompts):
+        for path in [*_files(self._path, self._folder, self._prompts), *self._also]:
             try:
                 found = path.stat()
             except OSError:  # an editor is putting a new file in its place
@@ -94,9 +102,15 @@ def _files(path: Path, phrases: Path | None, prompts: Path | None) -> list[Path]
     return [path, path.parent / CALIBRATION_FILE, *texts, *recordings]
 
 
-def installed_version(path: Path, catalogue: Catalogue, *, prompts: Path | None = None) -> str:
+def installed_version(
+    path: Path,
+    catalogue: Catalogue,
+    *,
+    prompts: Path | None = None,
+    also: tuple[Path, ...] = (),
+) -> str:
     """What :attr:`CatalogueWatch.version` of the same files is."""
-    files = _files(path, _phrase_folder(path, catalogue), prompts)
+    files = [*_files(path, _phrase_folder(path, catalogue), prompts), *also]
     return version_of(file for file in files if file.exists())
 
 

@@ -94,7 +94,12 @@ class KapokServer:
         operations: Operations | None = None,
     ) -> None:
         self._services = services
-        self._watch = CatalogueWatch(settings.queues, services.catalogue, prompts=settings.prompts)
+        self._watch = CatalogueWatch(
+            settings.queues,
+            services.catalogue,
+            prompts=settings.prompts,
+            also=(settings.dialogue.elders.callers,),
+        )
         self._watching: asyncio.Task[None] | None = None
         self._settings = settings
         self._limits = settings.server

@@ -335,9 +335,7 @@ class Call:
             caller=started.caller,
             plays_prompts=self._gateway.plays_prompts and stream.prompts,
             expected_wait_s=desk.expected_wait_s,
-            keep=desk.files.keep(
-                self._id, began=now, rate_hz=stream.rate_hz, listeners=desk.records
-            ),
+            keep=desk.files.keep(self._id, began=now, listeners=desk.records),
         )
         self._decisions = Decisions(
             call_id=self._id, gateway=self._gateway.name, caller=started.caller

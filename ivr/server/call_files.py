@@ -1,7 +1,7 @@
 """What is kept of calls: event logs as JSON lines and, where it is turned on, audio as WAV.
 
     files = CallFiles(settings.call_log)
-    keep = files.keep("c-1", began=now, rate_hz=8000)   # var/calls/2026-11-25/c-1.jsonl
+    keep = files.keep("c-1", began=now)  # var/calls/2026-11-25/c-1.jsonl
 
 A call never fails because something cannot be kept: that is one line in the log, and nothing more
 is kept of this call. Files are for the user alone who runs the server (mode 600); a call id that
@@ -46,8 +46,8 @@ class CallKeeping:
         for listener in self._listeners:
             listener(record)
 
-    def audio(self, pcm: bytes) -> None:
-        """Take audio of the caller, s16le at the rate of the stream."""
+    def audio(self, pcm: bytes, rate_hz: int) -> None:
+        """Take audio of the caller, s16le; the rate is that of the first."""
 
     def close(self) -> None:
         """The call is over; may be called twice."""
@@ -69,12 +69,13 @@ class _FileKeeping(CallKeeping):
     def __init__(
         self,
         log: TextIO,
-        recording: wave.Wave_write | None,
+        recording: Path | None,
         listeners: tuple[Callable[[Record], None], ...],
     ) -> None:
         super().__init__(*listeners)
         self._file: TextIO | None = log
-        self._wave = recording
+        self._recording = recording
+        self._wave: wave.Wave_write | None = None
 
     def record(self, record: Record) -> None:
         super().record(record)
@@ -85,12 +86,15 @@ class _FileKeeping(CallKeeping):
             except OSError as error:
                 self._give_up(error)
 
-    def audio(self, pcm: bytes) -> None:
-        if self._wave is not None:
-            try:
-                self._wave.writeframesraw(pcm)
-            except OSError as error:
-                self._give_up(error)
+    def audio(self, pcm: bytes, rate_hz: int) -> None:
+        if self._recording is None or self._file is None:
+            return
+        try:
+            if self._wave is None:
+                self._wave = _new_wave(self._recording, rate_hz)
+            self._wave.writeframesraw(pcm)
+        except OSError as error:
+            self._give_up(error)
 
     def close(self) -> None:
         file, recording, self._file, self._wave = self._file, self._wave, None, None
@@ -118,7 +122,6 @@ class CallFiles:
         call_id: str,
         *,
         began: datetime,
-        rate_hz: int,
         listeners: tuple[Callable[[Record], None], ...] = (),
     ) -> CallKeeping:
         """Where to keep a call that begins; ``listeners`` take its records as well."""
@@ -128,7 +131,7 @@ class CallFiles:
         if self._folder is None:
             return CallKeeping(*listeners)
         try:
-            return self._open(self._folder, call_id, began, rate_hz, listeners)
+            return self._open(self._folder, call_id, began, listeners)
         except OSError as error:
             _log.error("a call cannot be kept in %s (%s)", self._folder, error)
             return CallKeeping(*listeners)
@@ -138,13 +141,12 @@ class CallFiles:
         root: Path,
         call_id: str,
         began: datetime,
-        rate_hz: int,
         listeners: tuple[Callable[[Record], None], ...],
     ) -> CallKeeping:
         folder = root / began.date().isoformat()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path, log = _new_file(folder, _file_name(call_id))
-        recording = _new_wave(path.with_suffix(".wav"), rate_hz) if self._recording else None
+        recording = path.with_suffix(".wav") if self._recording else None
         return _FileKeeping(log, recording, listeners)
 
 

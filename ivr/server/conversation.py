@@ -58,7 +58,7 @@ from ivr.call.transitions import State
 from ivr.call.turn import Final, Turn
 from ivr.call.voice import RATE_HZ as BARGE_IN_RATE_HZ
 from ivr.call.voice import SILENCE_DBFS, VoiceModel, level_dbfs
-from ivr.errors import IvrError
+from ivr.errors import ConfigError, IvrError
 from ivr.gateways.gateway import StreamConfig
 from ivr.intent.languages import read
 from ivr.intent.matcher import Matcher
@@ -69,7 +69,7 @@ from ivr.queues.reload import installed_version
 from ivr.server.call_files import CallKeeping
 from ivr.settings import Settings
 
-__all__ = ["Conversation", "Services"]
+__all__ = ["Conversation", "Services", "version_now"]
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Services:
             prompt_audio=PromptAudio(settings.prompts),
             voice_model=VoiceModel.load(),
             elders=CallerList.load(settings.dialogue.elders.callers),
-            version=installed_version(settings.queues, catalogue, prompts=settings.prompts),
+            version=version_now(settings, catalogue),
         )
 
     def close(self) -> None:
@@ -158,9 +158,27 @@ class Services:
             matcher=Matcher(catalogue),
             prompts=load_prompts(settings.prompts),
             prompt_audio=PromptAudio(settings.prompts),
-            elders=CallerList.load(settings.dialogue.elders.callers),
-            version=installed_version(settings.queues, catalogue, prompts=settings.prompts),
+            elders=self._elders_now(),
+            version=version_now(settings, catalogue),
         )
+
+    def _elders_now(self) -> CallerList:
+        """The list as it is now; as it was, where an edit of it is no good."""
+        try:
+            return CallerList.load(self.settings.dialogue.elders.callers)
+        except ConfigError as error:
+            _log.error("the edit of the list of elders is refused, the old one serves:\n%s", error)
+            return self.elders
+
+
+def version_now(settings: Settings, catalogue: Catalogue) -> str:
+    """The version of what a call goes by: queues, phrases, prompts, the list of elders."""
+    return installed_version(
+        settings.queues,
+        catalogue,
+        prompts=settings.prompts,
+        also=(settings.dialogue.elders.callers,),
+    )
 
 
 class Conversation:
@@ -361,7 +379,7 @@ class Conversation:
             if self._session.slow:
                 self._slow_down()
         pcm = self._decoder.decode(data)
-        self._keep.audio(pcm)
+        self._keep.audio(pcm, self._stream.rate_hz)
         self._loudest_dbfs = max(self._loudest_dbfs, level_dbfs(pcm))
         events = self._listen_over_prompt(pcm)
         if self._over_prompt is not None and self._over_prompt.echo:

@@ -9,7 +9,7 @@ import pytest
 
 from ivr.language import Language
 from ivr.queues.catalogue import load_catalogue
-from ivr.queues.reload import CatalogueWatch
+from ivr.queues.reload import CatalogueWatch, installed_version
 from tests.server.installation import QUEUES
 
 
@@ -103,3 +103,42 @@ def test_a_file_that_stays_away_is_told(watch: CatalogueWatch, path: Path) -> No
     assert change is not None
     assert change.error is not None
     assert "queues.yaml" in str(change.error)
+
+
+@pytest.fixture
+def prompts(path: Path) -> Path:
+    folder = path.parent / "prompts"
+    (folder / "cmn").mkdir(parents=True)
+    (folder / "cmn" / "greeting.wav").write_bytes(b"sound")
+    return folder
+
+
+def test_prompts_are_watched_too(path: Path, prompts: Path) -> None:
+    catalogue = load_catalogue(path)
+    watch = CatalogueWatch(path, catalogue, prompts=prompts)
+    assert watch.version == installed_version(path, catalogue, prompts=prompts)
+    (prompts / "cmn" / "greeting.wav").write_bytes(b"another sound")
+    assert watch.poll() is None
+    change = watch.poll()
+    assert change is not None
+    assert change.catalogue is not None
+    assert watch.version == installed_version(path, catalogue, prompts=prompts)
+
+
+def test_a_fault_in_the_texts_of_prompts_is_refused(path: Path, prompts: Path) -> None:
+    watch = CatalogueWatch(path, load_catalogue(path), prompts=prompts)
+    (prompts / "prompts.yaml").write_text("greetin: {cmn: 您好, yue: 你好}", encoding="utf-8")
+    watch.poll()
+    change = watch.poll()
+    assert change is not None
+    assert "unknown key 'greetin'" in str(change.error)
+
+
+def test_another_file_may_call_for_it(path: Path) -> None:
+    elders = path.parent / "elders.txt"
+    watch = CatalogueWatch(path, load_catalogue(path), also=(elders,))
+    elders.write_text("13800138000\n", encoding="utf-8")
+    watch.poll()
+    change = watch.poll()
+    assert change is not None
+    assert change.catalogue is not None
