@@ -27,7 +27,7 @@ import numpy.typing as npt
 from ivr.errors import SimulationError
 from ivr.queues.erlang import erlang_a
 from ivr.queues.simulation.model import ArrivalRates, CentreModel, Group, Need, Shift, Trace
-from ivr.queues.simulation.runs import Engine, replicate
+from ivr.queues.simulation.runs import Engine, LocalThreads, replicate
 
 __all__ = ["FEW", "StaffingPlan", "agents_needed", "erlang_plan", "plan_staff", "with_agents"]
 
@@ -343,7 +343,7 @@ class _Search:
         self._target = target
         self._replications = replications
         self._seed = seed
-        self._engine = engine
+        self._engine = engine or LocalThreads()  # processes would start anew for every check
         self._progress = progress
         self._runs = 0
 

@@ -9,7 +9,16 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ivr.queues.simulation import Calls, Exponential, GroupWork, QueueCalls, merge, simulate
+from ivr.queues.simulation import (
+    Calls,
+    Exponential,
+    GroupWork,
+    QueueCalls,
+    merge,
+    simulate,
+    simulate_logged,
+)
+from ivr.queues.simulation.histogram import BINS, bin_edges_s
 from tests.queues.simulation.centres import full_centre, pool
 
 MODEL = full_centre()
@@ -33,6 +42,17 @@ def test_the_whole_is_the_sum_of_the_needs() -> None:
     for name, value in found.calls.measures().items():
         if isinstance(value, int):
             assert value == sum(calls.measures()[name] for calls in found.needs.values()), name
+
+
+def test_the_histogram_counts_the_waits_that_the_log_shows() -> None:
+    found, log = simulate_logged(full_centre(hours=48, load=1.6), 2, calls=9000)
+    waits = log.calls["wait_s"][(log.calls["queue"] >= 0) & (log.calls["on_line"] == 1)]
+    counts = np.bincount(np.searchsorted(bin_edges_s(), waits), minlength=BINS)
+    assert np.array_equal(found.calls.wait_histogram, counts)
+    assert found.calls.wait_s == pytest.approx(waits.sum())
+    assert found.calls.p95_wait_s == pytest.approx(
+        np.quantile(waits, 0.95, method="inverted_cdf"), rel=0.012
+    )
 
 
 def test_results_can_be_sent_to_another_process() -> None:
