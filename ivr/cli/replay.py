@@ -272,6 +272,12 @@ def _in_process(services: Services, pace: Pace, at: datetime) -> Replay:
 def _write_navigation(
     path: Path, recordings: tuple[Path, ...], outcomes: Sequence[Outcome], settings: Settings
 ) -> None:
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    if failed:  # what is left of a busy server, or a broken folder, would be no fair sample
+        raise ConfigError(
+            f"{failed} of {len(outcomes)} recordings could not be replayed, so {path} was not "
+            "written; mend that, or replay with --in-process and fewer --jobs"
+        )
     seen = [seen for outcome in outcomes if (seen := _observed(outcome)) is not None]
     if not seen:
         raise ConfigError(

@@ -1,9 +1,11 @@
 """How many agents fewer give the service of before: the staff saved.
 
-All shifts of the arm after are scaled by one factor, until the service is as before: the share
-answered in time not lower, and the mean time to the right agent not longer. The least factor is
-found by bisection; whole agents are kept by rounding the running sum, so that small shifts lose
-their share too.
+All shifts of the arm after are scaled by one factor. Service is as before where the share answered
+in time is not lower and the mean time to the right agent not longer. Both grow with the staff, but
+whole agents and chance make them uneven, so the factor is not searched for step by step: service is
+simulated on a coarse row of factors, then on a fine one around the crossing, and the crossing is
+that of straight lines through the fine row. Whole agents are kept by rounding the running sum, so
+that small shifts lose their share too; the hours that come out are a mean.
 """
 
 from __future__ import annotations
@@ -13,15 +15,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ivr.queues.experiment import ALL, TARGET, Runner, Values
+from ivr.queues.experiment import ALL, TARGET, Floats, Runner, Values
 from ivr.queues.scenario import Scenario
 from ivr.queues.scenario_model import AFTER, BEFORE, scenario_model
 from ivr.queues.simulation.model import DAY_S, CentreModel, Group
 
-__all__ = ["STEPS", "StaffSaved", "agent_hours", "staff_saved", "with_staff"]
+__all__ = ["StaffSaved", "agent_hours", "staff_runs", "staff_saved", "with_staff"]
 
-STEPS = 7  # of the bisection: to one part in 128 of the range
-_RANGE = (0.6, 1.2)
+_COARSE = tuple(np.linspace(0.6, 1.2, 7))
+_FINE = tuple(np.linspace(-0.06, 0.06, 9))  # around the crossing
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,11 @@ def with_staff(model: CentreModel, factor: float) -> CentreModel:
     return replace(model, groups=tuple(groups))
 
 
+def staff_runs() -> int:
+    """How many runs a replication takes."""
+    return 2 + len(_COARSE) + len(_FINE)
+
+
 def staff_saved(scenario: Scenario, *, runner: Runner, replications: int) -> StaffSaved:
     """The least staff of the arm after that gives the service of the arm before.
 
@@ -74,25 +81,55 @@ def staff_saved(scenario: Scenario, *, runner: Runner, replications: int) -> Sta
     """
     before, after = scenario_model(scenario, BEFORE), scenario_model(scenario, AFTER)
 
-    def as_good(factor: float) -> bool:
-        arms = {"before": before, "after": with_staff(after, factor)}
+    def margins(factors: Floats) -> Floats:
+        """By how much service is better than before, (factors, 2); zero or more is as good."""
+        arms = {"before": before} | {str(f): with_staff(after, f) for f in factors}
         (found,) = runner.values(scenario, [arms], replications)
-        was, is_now = (np.mean([_service(row) for row in found[arm]], axis=0) for arm in arms)
-        return bool(is_now[0] >= was[0] and is_now[1] <= was[1])
+        was, *now = (np.mean([_service(row) for row in found[arm]], axis=0) for arm in arms)
+        better: Floats = np.array(now) - was
+        return better
 
-    low, high = _RANGE
-    found = as_good(high)
-    for _ in range(STEPS if found else 0):
-        middle = (low + high) / 2
-        low, high = (low, middle) if as_good(middle) else (middle, high)
+    coarse = np.array(_COARSE)
+    near = _crossing(coarse, margins(coarse))
+    factor = math.nan
+    if near is not None:
+        fine = near + np.array(_FINE)
+        factor = _on_lines(fine, margins(fine), near)
     return StaffSaved(
         hours_before=agent_hours(before),
-        hours_needed=agent_hours(with_staff(after, high)),
+        hours_needed=agent_hours(after) * factor,
         days=before.period_s / DAY_S,
-        found=found,
+        found=near is not None,
         replications=replications,
     )
 
 
 def _service(values: Values) -> tuple[float, float]:
-    return values[ALL]["service_level"], values[ALL][TARGET]
+    """More is better of both."""
+    return values[ALL]["service_level"], -values[ALL][TARGET]
+
+
+def _crossing(factors: Floats, margins: Floats) -> float | None:
+    """The least factor at which both margins are zero or more; None where none is."""
+    places = []
+    for column in np.maximum.accumulate(margins, axis=0).T:
+        good = np.flatnonzero(column >= 0)
+        if not len(good):
+            return None
+        first = good[0]
+        if first == 0:
+            places.append(float(factors[0]))
+            continue
+        low, high = column[first - 1], column[first]
+        step = factors[first] - factors[first - 1]
+        places.append(float(factors[first] - step * high / (high - low)))
+    return max(places)
+
+
+def _on_lines(factors: Floats, margins: Floats, near: float) -> float:
+    """Where the later of the straight lines through both margins is zero, within the factors."""
+    places = []
+    for column in margins.T:
+        slope, base = np.polyfit(factors, column, 1)
+        places.append(float(-base / slope) if slope > 0 else near)
+    return float(np.clip(max(places), factors[0], factors[-1]))

@@ -17,7 +17,7 @@ from ivr.queues.experiment import ALL, MEASURES, Comparison, Interval, Measure, 
 from ivr.queues.experiment_decomposition import Decomposition, decompose, decomposition_runs
 from ivr.queues.experiment_map import ACCURACIES, CONTAINMENTS, ReachMap, reach_map
 from ivr.queues.experiment_sensitivity import Sensitivity, assumptions, sensitivity
-from ivr.queues.experiment_staff import STEPS, StaffSaved, staff_saved
+from ivr.queues.experiment_staff import StaffSaved, staff_runs, staff_saved
 from ivr.queues.records_fit import Fit
 from ivr.queues.records_replay import Replay, replay_records
 from ivr.queues.scenario import Scenario
@@ -158,7 +158,7 @@ def planned_runs(
         return runs
     runs += decomposition_runs() * replications
     runs += len(ACCURACIES) * (1 + len(CONTAINMENTS)) * some
-    runs += 2 * some * (STEPS + 1)
+    runs += staff_runs() * some
     return runs + 2 * some * (1 + 2 * len(list(assumptions(scenario))))
 
 

@@ -191,3 +191,13 @@ def test_a_log_that_comes_out_otherwise_is_shown(
 def test_audio_or_logs(installation: Installation, wrong: list[str]) -> None:
     done = CliRunner().invoke(command, ["--config", str(installation.config), *wrong])
     assert done.exit_code == 2
+
+
+def test_no_navigation_file_of_a_part_of_the_recordings(
+    installation: Installation, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    written = tmp_path / "navigation.yaml"
+    with pytest.raises(ConfigError, match="1 of 5 recordings could not be replayed"):
+        replay(installation, folder, "--expect", folder / "labels.csv", "--navigation", written)
+    assert not written.exists()
