@@ -114,7 +114,11 @@ class KapokServer:
         self._operations = operations or Operations(
             settings, catalogue=services.catalogue, host=self._host, now=self._now
         )
-        self._webhook = Webhook(settings.webhook, rng=random.Random()) if settings.webhook else None
+        self._webhook = (
+            Webhook(settings.webhook, rng=random.Random(), counted=self._operations.metrics.webhook)
+            if settings.webhook
+            else None
+        )
         self._calls: set[Call] = set()
         self._admission = Admission(
             max_calls=self._limits.max_calls,

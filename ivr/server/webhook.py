@@ -106,6 +106,8 @@ class Webhook:
         clock: seconds, monotonic.
         wall: Unix time, for signatures.
         sleep: waits by ``clock``.
+        counted: told of each try that was ``delivered`` or is ``retried``, and of each decision
+            that is ``given_up``.
     """
 
     def __init__(
@@ -116,9 +118,11 @@ class Webhook:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        counted: Callable[[str], None] = lambda outcome: None,
     ) -> None:
         self._settings, self._rng = settings, rng
         self._clock, self._wall, self._sleep = clock, wall, sleep
+        self._counted = counted
         self._waiting: list[tuple[float, int, _Parcel]] = []  # a heap: due_s, number, parcel
         self._number = 0
         self._some, self._idle = asyncio.Event(), asyncio.Event()
@@ -192,6 +196,7 @@ class Webhook:
 
     def _give_up(self, parcel: _Parcel, why: str) -> None:
         self.given_up += 1
+        self._counted("given_up")
         _log.error("decision %s is given up after %d tries: %s", parcel.key, parcel.tries, why)
 
     async def _dispatch(self) -> None:
@@ -233,8 +238,10 @@ class Webhook:
         failure, retry_after_s = await self._send(parcel)
         if failure is None:
             self.delivered += 1
+            self._counted("delivered")
             return
         self.failures += 1
+        self._counted("retried")
         if self._clock() - parcel.since_s >= self._settings.give_up_s:
             self._give_up(parcel, failure)
             return

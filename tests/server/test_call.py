@@ -30,6 +30,7 @@ from ivr.server.conversation import Services
 from ivr.server.webhook import SIGNATURE_HEADER, check
 from ivr.settings import GatewaysSettings, GenesysSettings, Settings, WebhookSettings
 from tests.server.installation import Installation, speak
+from tests.server.test_metrics import value
 
 CMN, YUE = Language.MANDARIN, Language.CANTONESE
 WEBHOOK_SECRET = "0123456789abcdef0123"
@@ -206,6 +207,8 @@ async def test_decisions_are_posted_to_the_application(
         ("twilio", "queue", "social_security"),
         ("vonage", "hang_up", None),
     ]
+    name = "kapok_webhook_deliveries_total"
+    assert value(server._operations.metrics, name, outcome="delivered") == 2
 
 
 @asynccontextmanager
