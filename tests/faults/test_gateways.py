@@ -1,0 +1,175 @@
+"""Gateways that stall, flood, dribble, never close, or come twice; other calls go on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import struct
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from ivr.server.app import KapokServer
+from ivr.server.conversation import Services
+from tests.faults.conftest import (
+    BLOCK,
+    HOUSING_FUND,
+    SOCIAL_SECURITY,
+    a_call_is_served,
+    ask,
+    comes_true,
+    say,
+    settings_of,
+    slow,
+)
+from tests.server.installation import Installation
+
+CONFIG = '{"config": {"sample_rate": 8000, "call_id": "CA-1"}}'
+
+
+@asynccontextmanager
+async def beside_a_call(server: KapokServer) -> AsyncIterator[None]:
+    """A call that began before the fault, and comes to its queue after it."""
+    async with connect(server.url) as line:
+        half = len(HOUSING_FUND) // 2 // BLOCK * BLOCK
+        finals = await say(line, HOUSING_FUND[:half])
+        yield
+        finals += await say(line, HOUSING_FUND[half:])
+        assert [final["queue"] for final in finals] == ["housing_fund"]
+
+
+async def test_one_that_stalls_is_closed_and_leaves_nothing(
+    services: Services, installation: Installation
+) -> None:
+    async with KapokServer(services, settings_of(installation, idle_timeout_s=0.3)) as server:
+        async with connect(server.url) as line:
+            await ask(line, SOCIAL_SECURITY[:BLOCK])
+            with pytest.raises(ConnectionClosed, match="nothing came"):
+                await asyncio.wait_for(line.recv(), 10)
+        await comes_true(lambda: server.calls == 0)
+        await a_call_is_served(server)
+
+
+async def test_one_that_floods_waits_and_others_do_not(server: KapokServer) -> None:
+    async with beside_a_call(server), connect(server.url) as flood:
+        await flood.send(CONFIG)
+        blocks = [SOCIAL_SECURITY[at : at + BLOCK] for at in range(0, len(SOCIAL_SECURITY), BLOCK)]
+
+        async def send() -> None:
+            for block in blocks * 20:
+                await flood.send(block)
+
+        sending = asyncio.create_task(send())
+        async with asyncio.timeout(5.0):
+            await a_call_is_served(server)
+        answers = [json.loads(await flood.recv()) for _ in range(len(blocks) * 20)]
+        await sending
+    # Every frame has its answer, in order: nothing is lost however fast it came.
+    said = [answer["text"] for answer in answers if answer.get("text")]
+    assert said[0] == "我要查 社保"
+    assert len(answers) == len(blocks) * 20
+
+
+async def test_one_that_sends_a_byte_at_a_time_is_understood(server: KapokServer) -> None:
+    async with beside_a_call(server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        key = base64.b64encode(os.urandom(16)).decode()
+        request = (
+            f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        sent = request.encode() + frame(1, CONFIG.encode())
+        sent += frame(2, SOCIAL_SECURITY[:BLOCK]) + frame(1, b'{"eof" : 1}')
+        for at in range(len(sent)):
+            writer.write(sent[at : at + 1])
+            await writer.drain()
+        answer = b""
+        async with asyncio.timeout(20):
+            while b'"text"' not in answer:
+                answer += await reader.read(4096)
+        assert b"101 Switching Protocols" in answer
+        assert b'"partial"' in answer
+        writer.close()
+    await comes_true(lambda: server.calls == 0)
+
+
+def frame(opcode: int, data: bytes) -> bytes:
+    """A client's frame (RFC 6455, 5.2), masked by zeros, which mask nothing."""
+    if len(data) < 126:
+        head = struct.pack("!BB", 0x80 | opcode, 0x80 | len(data))
+    else:
+        head = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, len(data))
+    return head + bytes(4) + data
+
+
+@slow  # the server waits 10 s for the other half of the closing handshake
+async def test_one_that_never_closes_is_let_go_of(
+    services: Services, installation: Installation
+) -> None:
+    async with KapokServer(services, settings_of(installation, idle_timeout_s=0.5)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        key = base64.b64encode(os.urandom(16)).decode()
+        writer.write(
+            f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(2, SOCIAL_SECURITY[:BLOCK]))
+        await comes_true(lambda: server.calls == 1)
+        # It answers no close frame and keeps the socket: the call ends all the same.
+        await comes_true(lambda: server.calls == 0, within_s=25)
+        await a_call_is_served(server)
+        writer.close()
+
+
+async def test_one_that_reconnects_with_the_same_call_id(server: KapokServer) -> None:
+    async with connect(server.url) as first:
+        await first.send(CONFIG)
+        await ask(first, SOCIAL_SECURITY[:BLOCK])
+        # The gateway has lost the connection and does not know that the server has not.
+        async with connect(server.url) as second:
+            await second.send(CONFIG)
+            (final,) = await say(second, HOUSING_FUND)
+            assert final["queue"] == "housing_fund"
+            records = [r for r in server.registry.calls() if r.call_id == "CA-1"]
+            assert len(records) == 1
+        await first.close()
+    await comes_true(lambda: server.calls == 0)
+    decision = server.registry.decision("CA-1")
+    assert decision is not None
+    assert decision.queue == "housing_fund"
+    await a_call_is_served(server)
+
+
+#: Opens as many connections as its first argument says to the port in its second, and holds them.
+_CROWD = """
+import socket, sys
+held = [socket.create_connection(("127.0.0.1", int(sys.argv[2]))) for _ in range(int(sys.argv[1]))]
+print(len(held), flush=True)
+sys.stdin.read()
+"""
+
+
+@slow
+async def test_ten_thousand_connections_that_say_nothing(server: KapokServer) -> None:
+    async with beside_a_call(server):
+        crowd = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _CROWD, "10000", str(server.port)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert crowd.stdin is not None
+        assert crowd.stdout is not None
+        async with asyncio.timeout(60):
+            assert await crowd.stdout.readline() == b"10000\n"
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(a_call_is_served(server) for _ in range(40)))
+        crowd.stdin.close()
+        await crowd.wait()
+    await a_call_is_served(server)
