@@ -25,7 +25,7 @@ import numpy as np
 from ivr.queues.experiment_staff import with_staff
 from ivr.queues.live import ExpectedWaits, Plans, plans_of
 from ivr.queues.scenario import Scenario, load_scenario
-from ivr.queues.scenario_model import AFTER, scenario_model
+from ivr.queues.scenario_model import AFTER, scenario_model, with_accuracy
 from ivr.queues.simulation.kernel import Outcome
 from ivr.queues.simulation.model import CentreModel, FrontEnd
 from ivr.queues.simulation.run import simulate_logged
@@ -42,14 +42,15 @@ class Told:
     waited: bool  # somebody waited as the caller joined
 
 
-def right_queues(model: CentreModel) -> CentreModel:
-    """The model without a front end: every caller joins the right queue at once."""
-    return replace(model, front_end=FrontEnd())
+def right_queues(scenario: Scenario) -> CentreModel:
+    """The scenario's model where every caller joins the queue of the need at once."""
+    model = with_accuracy(scenario, scenario_model(scenario, AFTER), 1.0)
+    return replace(model, front_end=FrontEnd(routing=model.front_end.routing))
 
 
 def one_day(scenario: Scenario, *, staff: float = 1.0, seed: int = 1) -> list[Told]:
     """Every caller of a simulated day with the waits told."""
-    model = with_staff(right_queues(scenario_model(scenario, AFTER)), staff)
+    model = with_staff(right_queues(scenario), staff)
     _, log = simulate_logged(model, seed, calls=200_000)
     calls = [call for call in log.calls if call["outcome"] in (Outcome.ANSWERED, Outcome.ABANDONED)]
     midnight = datetime(2026, 11, 24, tzinfo=ZoneInfo(scenario.catalogue.timezone)).timestamp()
