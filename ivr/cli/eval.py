@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,11 @@ from ivr.queues.navigation import (
 from ivr.settings import load_settings
 
 __all__ = ["command"]
+
+_WIDTH = 130  # characters, where there is no terminal to ask
+_STYLE = (
+    "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:4px 8px;text-align:left}"
+)
 
 _LEAST = 0.5  # a queue less likely than not is never routed to
 _SHARES = {
@@ -97,12 +106,12 @@ def command(
         raise ConfigError(
             f"{cases}: no utterance has a label; add a column 'expected', or a labels.csv"
         )
-    console = Console(record=out is not None, quiet=as_json)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH, quiet=as_json)
     _show(outcomes, target, shown, console)
     if as_json:
         click.echo(json.dumps(_object(outcomes, target), ensure_ascii=False))
     if out is not None:
-        _write(out, outcomes, target, console)
+        _write(out, outcomes, target, shown)
         click.echo(f"wrote {out / 'report.html'}", err=True)
     if navigation is not None:
         prompts = load_settings(config).prompts
@@ -176,6 +185,15 @@ def _show(outcomes: list[Outcome], target: float, shown: int, console: Console) 
         console.print(_worst(wrong))
 
 
+_WORST = ("where", "text", "expected", "decided", "confidence", "nearest phrase")
+
+
+def _worst_row(o: Outcome) -> tuple[str, ...]:
+    nearest = o.match.candidates[0].phrase if o.match.candidates else ""
+    what = f"{o.decided} ({o.match.decision.value})"
+    return o.case.where, o.match.text or "-", o.expected, what, f"{o.confidence:.2f}", nearest
+
+
 def _figures(figures: Figures, total: int) -> Table:
     table = Table("figure", "of", "share", "95 %", title=f"{total} utterances")
     for name, words in _SHARES.items():
@@ -222,17 +240,27 @@ def _confusion(outcomes: list[Outcome]) -> Table:
 
 
 def _worst(wrong: list[Outcome]) -> Table:
-    table = Table(
-        "text", "expected", "decided", "confidence", "nearest phrase", title="Worst first"
-    )
+    """A message of many characters goes over several lines: nothing of it is left out."""
+    table = Table(title="Worst first")
+    for name in _WORST[1:]:
+        table.add_column(name, overflow="fold", ratio=3 if name == "text" else None)
     for o in wrong:
-        nearest = o.match.candidates[0].phrase if o.match.candidates else ""
-        what = f"{o.decided} ({o.match.decision.value})"
-        table.add_row(o.match.text or "-", o.expected, what, f"{o.confidence:.2f}", nearest)
+        table.add_row(*_worst_row(o)[1:])
     return table
 
 
-def _write(out: Path, outcomes: list[Outcome], target: float, console: Console) -> None:
+def _worst_page(wrong: list[Outcome]) -> str:
+    """The same as a table of HTML: Chinese in a terminal's frame does not stand straight there."""
+
+    def cells(row: Sequence[str], kind: str) -> str:
+        return "<tr>" + "".join(f"<{kind}>{escape(c)}</{kind}>" for c in row) + "</tr>"
+
+    rows = "".join(cells(_worst_row(o), "td") for o in wrong)
+    head = cells(_WORST, "th")
+    return f"<style>{_STYLE}</style><h2>Worst first</h2><table>{head}{rows}</table>"
+
+
+def _write(out: Path, outcomes: list[Outcome], target: float, shown: int) -> None:
     try:
         from ivr.cli._pictures import write_pictures
     except ImportError as error:
@@ -243,9 +271,14 @@ def _write(out: Path, outcomes: list[Outcome], target: float, console: Console) 
     pictures = write_pictures(out, outcomes)
     text = json.dumps(_object(outcomes, target), ensure_ascii=False, indent=2)
     (out / "confusion.json").write_text(text + "\n", encoding="utf-8")
+    console = Console(record=True, file=io.StringIO(), width=_WIDTH)
+    _show(outcomes, target, 0, console)
     page = console.export_html(inline_styles=True)
+    wrong = _worst_page(worst(outcomes)[:shown])
     images = "".join(
         f'<img src="data:image/png;base64,{data}" alt="{name}" style="max-width:48%">'
         for name, data in pictures.items()
     )
-    (out / "report.html").write_text(page.replace("</body>", f"{images}</body>"), encoding="utf-8")
+    (out / "report.html").write_text(
+        page.replace("</body>", f"{images}{wrong}</body>"), encoding="utf-8"
+    )
