@@ -399,11 +399,18 @@ class CallSession:
         self._quiet_since_s = self._prompt_ends_s = self._now_s
         if self._state is State.ROUTING:
             return self._objection(given)
-        wish = read_wish(given.match.text)
+        wish = self._wish(given)
         if wish is not None and (wish.alone or given.match.decision is Decision.ASK_AGAIN):
             return self._grant(wish)
         granted = self._grant(wish, ask=False) if wish is not None else []
         return granted + self._asked_or_open(given)
+
+    def _wish(self, given: UtteranceMatched) -> Wish | None:
+        wish = read_wish(given.match.text)
+        if wish is None and given.match.decision is Decision.ASK_AGAIN:
+            others = map(read_wish, given.alternatives[:_ANSWERS_TRIED])
+            wish = next((other for other in others if other is not None and other.alone), None)
+        return wish
 
     def _asked_or_open(self, given: UtteranceMatched) -> list[Event]:
         return self._answered(given) if self._state in _ASKED else self._request(given.match)

@@ -1,7 +1,8 @@
 """What a caller wishes of the call itself: another language, or to be spoken to more slowly.
 
 Read from the words of both languages, whichever was heard: who asks for Cantonese may ask in
-Mandarin. Words that merely name a language (广东话考试) are no wish.
+Mandarin. Words that merely name a language (广东话考试) are no wish. Of a short wish the recogniser
+often has another character of the same sound, or has it second in its list.
 """
 
 from __future__ import annotations
@@ -24,13 +25,19 @@ class Wish:
 
 
 _NOISE = re.compile(r"[\s，。！？、；：,.!?;:“”\"'…]+")
-_MANDARIN = "(?:普通话|国语|北京话)"
-_CANTONESE = "(?:广东话|广州话|粤语|白话)"
-_SPEAK = "(?:讲|说|用|转|转做|转成|换|换成|改|改讲|改说|要|听|切换|切换到)"
+# Recognisers write other characters of the same sound: 广东化, 将普通话, 说满一点.
+_MANDARIN = "(?:普通[话化华]|国语|北京话)"
+_CANTONESE = "(?:广东[话化华]|广州[话化华]|粤语|白话)"
+_SPEAK = "(?:讲|将|江|奖|说|用|转|转做|转成|换|换成|改|改讲|改说|要|听|切换|切换到)"
 _ASKS = "(?:请|唔该|麻烦|可唔可以|可不可以|能不能|能否|我想|我要|我|你|你可以|可以)"
 _AFTER = "(?:啦|啊|呀|吧|吗|吖|喇|啰|嘅|的|得唔得|好唔好|好吗|行吗|可以吗|唔该|服务|先)"
 _LANGUAGES = {
     language: re.compile(rf"(?:{_ASKS}*{_SPEAK}{{1,2}}{name}|^{name}){_AFTER}*")
+    for language, name in ((Language.MANDARIN, _MANDARIN), (Language.CANTONESE, _CANTONESE))
+}
+#: The name of a language, and next to nothing before it: 清江普通话 is 请讲普通话, misheard.
+_BRIEF = {
+    language: re.compile(f".{{0,3}}{name}{_AFTER}*")
     for language, name in ((Language.MANDARIN, _MANDARIN), (Language.CANTONESE, _CANTONESE))
 }
 #: Not a wish: 我唔识讲普通话 asks for the other language.
@@ -38,8 +45,9 @@ _CANNOT = re.compile(
     rf"(?:唔识|唔系几识|唔会|不会|不懂|听不懂|听唔明|听唔懂|唔想|不想)(?:听|讲|说)?(?P<cmn>{_MANDARIN})?(?P<yue>{_CANTONESE})?"
 )
 _SLOWER = re.compile(
-    "(?:我)?(?:年纪大|年纪老|年纪好大|岁数大|老人家|上了年纪|耳朵不好|耳朵背|耳仔唔好|听觉唔好)(?:了|咗|喇|啦)?"
+    "(?:我)?(?:年纪[大打到]|年纪老|年纪好大|岁数大|老人家|上了年纪|耳朵不好|耳朵背|耳仔唔好|听觉唔好)(?:了|咗|喇|啦)?"
     "|(?:请|唔该|麻烦)?(?:你)?(?:讲|说)(?:得|话)?(?:慢)(?:一?点|啲|些)(?:儿)?"
+    "|(?:讲|说|港|江|将)(?:得|话)?[曼漫满蛮]一点|(?:港|港澳|都|个)慢啲"
     "|慢(?:一?点|啲|些)(?:儿)?(?:讲|说|嚟|来)|(?:讲|说)(?:得|嘅|的)?太快"
 )
 
@@ -62,7 +70,7 @@ def _language(said: str) -> tuple[Language | None, str]:
         language = Language.CANTONESE if cannot["cmn"] else Language.MANDARIN
         return language, said[: cannot.start()] + said[cannot.end() :]
     for language, pattern in _LANGUAGES.items():
-        found = pattern.search(said)
+        found = pattern.search(said) or _BRIEF[language].fullmatch(said)
         if found and _ends(said, found):
             return language, said[: found.start()] + said[found.end() :]
     return None, said

@@ -255,6 +255,24 @@ def test_two_languages_in_one_sentence_find_the_queue(line: Line) -> None:
     assert answer.language in (CMN, YUE)
 
 
+@speaks
+@pytest.mark.parametrize(
+    ("wish", "spoken_in", "prompts"),
+    [
+        ("请讲普通话", CMN, [("language", CMN)]),
+        ("可唔可以讲广东话", YUE, [("language", YUE)]),
+        ("我年纪大，讲慢啲", YUE, [("slower", YUE)]),
+    ],
+)
+def test_a_wish_is_granted_and_the_question_asked_again(
+    line: Line, wish: str, spoken_in: Language, prompts: list[tuple[str, Language]]
+) -> None:
+    line.greeted().hears(joined([spoken(wish, spoken_in), gap(1.5)]))
+    asked = [(e.id, e.language) for e in line.events if isinstance(e, Prompt)][2:]
+    assert asked == prompts
+    assert line.conversation.state is State.LISTENING
+
+
 # --- voices ----------------------------------------------------------------------------------
 
 
