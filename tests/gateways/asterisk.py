@@ -36,6 +36,7 @@ _MODULES = [
     "app_queue",
     "app_dial",
     "app_senddtmf",
+    "app_mixmonitor",
     "app_system",
     "res_audiosocket",
     "app_audiosocket",
@@ -81,6 +82,10 @@ exten => _[a-z].,1,Answer()
 _CALLER = """
 [caller]
 exten => _X.,1,Playback(%(home)s/${EXTEN})
+ same => n,Wait(60)
+exten => _rec-X.,1,Set(AT=%(home)s/${EXTEN:4})
+ same => n,MixMonitor(${EXTEN:4}.sln,r(${AT}-heard.sln)t(${AT}-said.sln))
+ same => n,Playback(${AT})
  same => n,Wait(60)
 exten => _key-X,1,Wait(1)
  same => n,SendDTMF(${EXTEN:4})
@@ -154,18 +159,22 @@ class Asterisk:
                         return found
         raise AssertionError(f"no line with {pattern!r}:\n" + "\n".join(self.lines[-60:]))
 
-    def call(self, context: str, pcm: bytes, *, caller: str, key: str = "") -> None:
+    def call(
+        self, context: str, pcm: bytes, *, caller: str, key: str = "", record: bool = False
+    ) -> None:
         """Ring the extension ``s`` of ``context``, and stay on the line.
 
         Args:
             pcm: what the caller says, s16le, 8 kHz.
             caller: the caller's number; no two calls have the same.
             key: pressed instead of speaking.
+            record: what the caller says and hears, into CALLER-said.sln and CALLER-heard.sln.
         """
+        does = f"key-{key}" if key else f"rec-{caller}" if record else caller
         (self.home / f"{caller}.sln").write_bytes(pcm)
         text = (
             f"Channel: Local/s@{context}/n\nCallerID: <{caller}>\nWaitTime: 10\n"
-            f"Context: caller\nExtension: {f'key-{key}' if key else caller}\nPriority: 1\n"
+            f"Context: caller\nExtension: {does}\nPriority: 1\n"
         )
         written = self.home / "spool" / "tmp" / f"{caller}.call"
         written.write_text(text, encoding="utf-8")

@@ -212,7 +212,7 @@ RINGS: tuple[tuple[str, dict[str, str], str], ...] = (
 
 async def ring_all(installation: Installation) -> list[tuple[CallResult, CallRecord | None]]:
     settings = installation.settings()
-    limits = settings.server.model_copy(update={"max_calls": len(RINGS)})
+    limits = settings.server.model_copy(update={"max_calls": len(RINGS), "shed_lag_s": 60.0})
     gateways = settings.gateways.model_copy(update={"audiosocket_port": 0})
     settings = settings.model_copy(update={"server": limits, "gateways": gateways})
     pcm = speak(Language.CANTONESE, "我想查吓", "社保")
