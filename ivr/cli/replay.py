@@ -42,6 +42,7 @@ Replay = Callable[[Clip, float | None], Awaitable[Result]]
 
 #: Cells of the table fold where a terminal is narrow; a pipe gets whole lines.
 _PIPE_WIDTH = 160
+_NEVER_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -247,8 +248,15 @@ async def _replayer(options: _Options, settings: Settings | None) -> AsyncIterat
     if options.in_process:
         yield _in_process(services, options.pace, at)
         return
+    settings = _patient(settings)
     async with KapokServer(services, settings, host="127.0.0.1", port=0, now=lambda: at) as server:
         yield _over_socket(server.url, options.pace)
+
+
+def _patient(settings: Settings) -> Settings:
+    """No call is refused because audio waits: at fast pace it always does."""
+    server = settings.server.model_copy(update={"shed_lag_s": _NEVER_S})
+    return settings.model_copy(update={"server": server})
 
 
 def _over_socket(url: str, pace: Pace) -> Replay:
