@@ -36,7 +36,7 @@ from ivr.server.conversation import Services
 from ivr.server.local import LocalCall
 from ivr.server.operations import Operations
 from tests.gateways.asterisk import ROOT, Asterisk, asterisk_program, running
-from tests.gateways.test_asterisk import (
+from tests.gateways.asterisk_page import (
     NOW,
     QUEUES,
     configuration,

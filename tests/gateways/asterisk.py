@@ -16,8 +16,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 __all__ = ["Asterisk", "Program", "asterisk_program", "needs_asterisk", "running"]
 
@@ -125,6 +127,8 @@ def asterisk_program() -> Program | None:
 
 def needs_asterisk(*modules: str) -> pytest.MarkDecorator:
     """Skips a test where there is no Asterisk with ``modules``."""
+    import pytest  # here alone: benchmarks run without
+
     program = asterisk_program()
     missing = [name for name in modules if program is None or not program.has(name)]
     reason = "no Asterisk here: scripts/get_asterisk unpacks one"
