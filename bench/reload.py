@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import shutil
 import tempfile
 import time
@@ -86,6 +87,8 @@ async def measure(calls: int, rounds: int, console: Console) -> None:
     with tempfile.TemporaryDirectory() as name:
         settings = installation(Path(name))
         services = Services.load(settings)
+        gc.collect()
+        gc.freeze()  # as `ivr serve` does
         labels = load_labels(ROOT / "audio_fixtures/labels.csv").by_file
         paths = sorted(path for path, label in labels.items() if label.kind is Kind.SPEECH)
         clips = [read_clip(path) for path in islice(paths, 0, None, 12)]
