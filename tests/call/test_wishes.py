@@ -4,6 +4,8 @@ import pytest
 
 from ivr.call.wishes import Wish, read_wish
 from ivr.language import Language
+from ivr.queues.catalogue import load_catalogue
+from ivr.settings import load_settings
 
 CMN, YUE = Language.MANDARIN, Language.CANTONESE
 
@@ -83,3 +85,13 @@ def test_a_wish_with_a_request_is_not_alone(said: str) -> None:
 )
 def test_what_is_no_wish(said: str) -> None:
     assert read_wish(said) is None
+
+
+def test_no_example_phrase_is_a_wish() -> None:
+    catalogue = load_catalogue(load_settings().queues)
+    groups = [*catalogue.queues, *catalogue.emergencies, catalogue.person]
+    phrases = {
+        phrase for group in groups for several in group.phrases.values() for phrase in several
+    }
+    assert len(phrases) > 1000
+    assert sorted(phrase for phrase in phrases if read_wish(phrase)) == []
