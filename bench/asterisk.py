@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from bench.gateways import speech_start_s
+from ivr.audio.codecs import Decoder
 from ivr.audio.files import read_audio
 from ivr.replay.client import replay_in_process
 from ivr.replay.clips import read_clip
@@ -64,6 +66,7 @@ class Caller:
     way: str
     fixture: str
     queue: str
+    speech_end_s: float  # in the recording
     answered: str | None = None
     barge_in_s: float | None = None
     answer_s: float | None = None
@@ -110,7 +113,7 @@ async def ring(home: Path, count: int) -> list[Caller]:
     convert_sounds(home / "sounds")
     operations = Operations(settings, catalogue=services.catalogue, host="127.0.0.1", http_port=0)
     callers = [
-        Caller(f"02083{number:06}", way, name, str(label.queue))
+        Caller(f"02083{number:06}", way, name, str(label.queue), label.speech_end_s or 0.0)
         for number, (way, (name, label)) in enumerate((w, r) for w in WAYS for r in requests)
     ]
     done: list[Caller] = []
@@ -160,20 +163,20 @@ def speech(caller: Caller) -> bytes:
 def heard(home: Path, caller: Caller, answered: str) -> Caller:
     """The caller with the figures of the two recordings."""
     said, prompts = (
-        [*stretches(np.fromfile(home / f"{caller.number}-{side}.sln", "<i2"))]
-        for side in ("said", "heard")
+        np.fromfile(home / f"{caller.number}-{side}.sln", "<i2") for side in ("said", "heard")
     )
-    begins_s, ends_s = said[0][0], said[-1][1]
-    interrupted = [p for p in prompts if p[0] < begins_s < p[1]]
-    after = [p for p in prompts if p[0] > ends_s]
-    return Caller(
-        caller.number,
-        caller.way,
-        caller.fixture,
-        caller.queue,
-        answered,
-        interrupted[0][1] - begins_s if interrupted else None,
-        after[0][0] - ends_s if after else None,
+    clip = read_clip(FIXTURES / caller.fixture)
+    pcm = np.frombuffer(Decoder(clip.encoding).decode(clip.data), "<i2")
+    at_s = (np.flatnonzero(said)[0] - np.flatnonzero(pcm)[0]) / _RATE_HZ  # of the clip
+    begins_s, ends_s = at_s + (speech_start_s(clip) or 0.0), at_s + caller.speech_end_s
+    played = list(stretches(prompts))
+    interrupted = [ends for begins, ends in played if begins < begins_s < ends]
+    after = [begins for begins, _ in played if begins > ends_s]
+    return replace(
+        caller,
+        answered=answered,
+        barge_in_s=interrupted[0] - begins_s if interrupted else None,
+        answer_s=after[0] - ends_s if after else None,
     )
 
 
