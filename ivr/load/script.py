@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -41,10 +42,12 @@ class Script:
         return len(self.frames) * self.frame_s
 
 
-def line_noise(seconds: float, *, rate_hz: int, seed: int = 1) -> bytes:
-    """White noise at :data:`NOISE_DBFS`, s16le."""
+def line_noise(
+    seconds: float, *, rate_hz: int, seed: int = 1, level_dbfs: float = NOISE_DBFS
+) -> bytes:
+    """White noise, s16le."""
     rng = np.random.default_rng(seed)
-    level = _FULL_SCALE * 10.0 ** (NOISE_DBFS / 20.0)
+    level = _FULL_SCALE * 10.0 ** (level_dbfs / 20.0)
     noise = rng.normal(0.0, level, round(seconds * rate_hz))
     return bytes(np.round(noise).astype("<i2").tobytes())
 
@@ -56,6 +59,7 @@ def load_scripts(
     listen_s: float,
     rate_hz: int = 8_000,
     encoding: Encoding = Encoding.S16LE,
+    noise_dbfs: float = NOISE_DBFS,
 ) -> list[Script]:
     """The spoken recordings of a folder with ``labels.csv``, each after ``listen_s`` of noise.
 
@@ -64,8 +68,12 @@ def load_scripts(
         AudioError: a recording cannot be read.
     """
     labels = load_labels(folder / "labels.csv")
+
+    def noise(seconds: float, *, seed: int = 1) -> bytes:
+        return line_noise(seconds, rate_hz=rate_hz, seed=seed, level_dbfs=noise_dbfs)
+
     scripts = [
-        _script(path, label, frame_s, listen_s, rate_hz, encoding)
+        _script(path, label, frame_s, listen_s, rate_hz, encoding, noise)
         for path, label in sorted(labels.by_file.items())
         if label.speech_end_s is not None and label.language is not None
     ]
@@ -77,23 +85,33 @@ def load_scripts(
     return scripts
 
 
+class _Noise(Protocol):
+    def __call__(self, seconds: float, *, seed: int = 1) -> bytes: ...
+
+
 def _script(
-    path: Path, label: Label, frame_s: float, listen_s: float, rate_hz: int, encoding: Encoding
+    path: Path,
+    label: Label,
+    frame_s: float,
+    listen_s: float,
+    rate_hz: int,
+    encoding: Encoding,
+    noise: _Noise,
 ) -> Script:
     clip = read_clip(path)
     resampler = Resampler(clip.rate_hz, rate_hz)
     pcm = resampler.resample(Decoder(clip.encoding).decode(clip.data)) + resampler.flush()
     frame = 2 * round(frame_s * rate_hz)
     # The recording itself counts from a whole frame, so that scripts differ in speech alone.
-    before = line_noise(round(listen_s / frame_s) * frame_s, rate_hz=rate_hz)
+    before = noise(round(listen_s / frame_s) * frame_s)
     sound = before + pcm
-    sound += line_noise((-len(sound) % frame) / 2 / rate_hz, rate_hz=rate_hz)
+    sound += noise((-len(sound) % frame) / 2 / rate_hz)
     return Script(
         name=path.name,
         frames=_cut(sound, frame, encoding),
         frame_s=frame_s,
         speech_end_s=len(before) / 2 / rate_hz + (label.speech_end_s or 0.0),
-        quiet=encode(line_noise(frame_s, rate_hz=rate_hz, seed=2), encoding),
+        quiet=encode(noise(frame_s, seed=2), encoding),
     )
 
 

@@ -157,8 +157,11 @@ sys.stdin.read()
 
 
 @slow
-async def test_ten_thousand_connections_that_say_nothing(server: KapokServer) -> None:
-    async with beside_a_call(server):
+async def test_ten_thousand_connections_that_say_nothing(
+    services: Services, installation: Installation
+) -> None:
+    patient = settings_of(installation, idle_timeout_s=300.0)
+    async with KapokServer(services, patient) as server, beside_a_call(server):
         crowd = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", _CROWD, "10000", str(server.port)),
             stdin=asyncio.subprocess.PIPE,
@@ -172,4 +175,4 @@ async def test_ten_thousand_connections_that_say_nothing(server: KapokServer) ->
             await asyncio.gather(*(a_call_is_served(server) for _ in range(40)))
         crowd.stdin.close()
         await crowd.wait()
-    await a_call_is_served(server)
+        await a_call_is_served(server)
