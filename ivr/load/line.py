@@ -99,9 +99,12 @@ def audio_of(gateway: str) -> tuple[int, Encoding, float]:
 
 def _client(gateway: str, call_id: str) -> GatewayClient:
     try:
-        return client_class(gateway)(call_id=call_id)
+        kind = client_class(gateway)
     except KeyError as error:
         raise ServerError(f"no gateway named {gateway!r} has a client") from error
+    if kind.transport != "websocket":
+        raise ServerError(f"{gateway} is no WebSocket protocol; load the server by another gateway")
+    return kind(call_id=call_id)
 
 
 @asynccontextmanager
