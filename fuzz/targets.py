@@ -5,8 +5,10 @@ What a parser says of bad input is an :class:`~ivr.errors.IvrError` and is taken
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -286,7 +288,7 @@ def _upgrade(data: bytes) -> None:
 
 @cache
 def _door() -> access.Access:
-    folder = Path(tempfile.mkdtemp(prefix="kapok-fuzz-"))
+    folder = _folder()
     _, token = access.new_token("x", access.Role.VIEW, now=NOON)
     access.TokenFile(folder / "tokens.yaml").add(token)
     settings = AccessSettings(tokens=folder / "tokens.yaml", failures_per_minute=10_000)
@@ -323,7 +325,9 @@ def _catalogue() -> Catalogue:
 def _folder() -> Path:
     """Where files are put that a parser takes by name alone; in memory where that can be."""
     memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="kapok-fuzz-", dir=memory if memory.is_dir() else None))
+    made = Path(tempfile.mkdtemp(prefix="kapok-fuzz-", dir=memory if memory.is_dir() else None))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
 
 
 def _file(name: str, data: bytes) -> Path:

@@ -6,6 +6,7 @@ Prints one JSON line: target, inputs, seconds, engine, and what failed.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -78,11 +79,10 @@ def _guided(name: str, runs: int, seed: int) -> None:
             target.run(data)
         except Exception:
             _report(name, done, begun, "atheris", failed=_keep(name, data))
-            os._exit(1)  # atheris would print pages
+            _leave(1)
         if done >= runs:
             _report(name, done, begun, "atheris")
-            sys.stdout.flush()
-            os._exit(0)
+            _leave(0)
 
     with tempfile.TemporaryDirectory(prefix="kapok-fuzz-") as folder:
         for number, data in enumerate(target.seeds()):
@@ -91,6 +91,13 @@ def _guided(name: str, runs: int, seed: int) -> None:
         arguments = [f"-{key}={value}" for key, value in options.items()]
         atheris.Setup([sys.argv[0], *arguments, "-verbosity=0", folder], once)
         atheris.Fuzz()
+
+
+def _leave(status: int) -> NoReturn:
+    """End here and now: atheris would print pages."""
+    sys.stdout.flush()
+    atexit._run_exitfuncs()
+    os._exit(status)
 
 
 def _keep(name: str, data: bytes) -> dict[str, Any]:
