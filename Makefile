@@ -11,7 +11,7 @@ BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test style format types bench soak prompts fixtures models eval check fuzz sbom lock clean
+.PHONY: help demo test style format types bench soak faults navigation prompts fixtures models eval check fuzz sbom lock clean
 
 help:
 	@echo 'make demo      answer Mandarin and Cantonese calls and show the queue of each'
@@ -22,6 +22,8 @@ help:
 	@echo 'make check     style, types and test'
 	@echo 'make bench     run every measurement in bench/'
 	@echo 'make soak      calls for an hour at half load: memory, tasks, files, threads (SOAK_MINUTES=60)'
+	@echo 'make faults    every fault injected, the slow ones too'
+	@echo 'make navigation  measure what the simulator needs to know of recognition'
 	@echo 'make fuzz      a million and more broken inputs into every parser'
 	@echo 'make lock      pin every dependency with its hash in requirements.lock'
 	@echo 'make sbom      bill of materials: sbom.json (CycloneDX)'
@@ -82,9 +84,6 @@ fixtures: $(STAMPS)/fixtures
 prompts: $(STAMPS)/fixtures
 	$(BIN)/python -m scripts.make_prompts
 
-prompts: $(STAMPS)/fixtures
-	$(BIN)/python -m scripts.make_prompts
-
 # Every stage resumes: corpus and alignments, training (work/net.pt), then export.
 models: $(STAMPS)/training
 	$(BIN)/python -m training.prepare --data $(DATA)
@@ -96,6 +95,13 @@ models: $(STAMPS)/training
 
 eval: $(STAMPS)/training
 	$(BIN)/python -m training.evaluate --data $(DATA)
+
+# What speech navigation does to callers, for the simulator; after a change of models or phrases.
+navigation: $(STAMPS)/package
+	$(BIN)/ivr replay audio_fixtures --expect audio_fixtures/labels.csv --in-process --navigation config/scenarios/navigation.yaml
+
+faults: $(STAMPS)/test
+	KAPOK_SLOW=1 $(BIN)/python -m pytest tests/faults
 
 # A million inputs and more into every parser; minutes.
 fuzz: $(STAMPS)/test

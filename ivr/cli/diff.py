@@ -25,6 +25,7 @@ from ivr.queues.experiment import MEASURES, Runner
 from ivr.queues.experiment import Comparison as Waits
 from ivr.queues.experiment import compare as simulate
 from ivr.queues.experiment_edit import edited_scenario
+from ivr.queues.experiment_study import plain
 from ivr.queues.navigation import Observation
 from ivr.queues.report_words import change_of, value_of
 from ivr.queues.scenario import Scenario, load_scenario
@@ -176,10 +177,13 @@ def _waits(scenario: Scenario, comparison: Comparison, calls: str) -> Waits:
 
 
 def _waits_object(waits: Waits) -> dict[str, Any]:
-    return {
-        scope: {m.name: asdict(waits.figure(m.name, scope)) for m in _MEASURES}
-        for scope in waits.scopes
-    }
+    found: dict[str, Any] = plain(
+        {
+            scope: {m.name: asdict(waits.figure(m.name, scope)) for m in _MEASURES}
+            for scope in waits.scopes
+        }
+    )
+    return found
 
 
 def _waits_table(waits: Waits) -> Table:

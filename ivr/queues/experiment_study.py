@@ -23,7 +23,7 @@ from ivr.queues.records_replay import Replay, replay_records
 from ivr.queues.scenario import Scenario
 from ivr.queues.scenario_model import AFTER, BEFORE, accuracy, scenario_model
 
-__all__ = ["Study", "fewer", "planned_runs", "run_study", "verdict"]
+__all__ = ["Study", "fewer", "plain", "planned_runs", "run_study", "verdict"]
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class Study:
             found["sensitivity"] = [asdict(s) | {"swing": s.swing} for s in self.sensitivities]
         if self.fit:
             found["records"] = _records(self.fit, self.replay)
-        cleaned: dict[str, Any] = _plain(found)
+        cleaned: dict[str, Any] = plain(found)
         return cleaned
 
 
@@ -133,11 +133,11 @@ def _records(fit: Fit, replay: Replay | None) -> dict[str, Any]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
