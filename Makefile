@@ -7,6 +7,7 @@ VENV   ?= .venv
 DATA   ?= ../shared/data
 MINUTES ?= 100
 SOAK_MINUTES ?= 60
+TEST_JOBS ?= 2
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
@@ -54,7 +55,7 @@ demo: $(STAMPS)/package
 	@IVR=$(BIN)/ivr scripts/demo
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 style: $(STAMPS)/dev
 	$(BIN)/ruff check .
