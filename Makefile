@@ -65,7 +65,7 @@ format: $(STAMPS)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(STAMPS)/dev $(STAMPS)/report
+types: $(STAMPS)/dev $(STAMPS)/report $(STAMPS)/redis $(STAMPS)/postgres
 	$(BIN)/mypy
 
 check: style types test

@@ -43,6 +43,8 @@ Replay = Callable[[Clip, float | None], Awaitable[Result]]
 #: Cells of the table fold where a terminal is narrow; a pipe gets whole lines.
 _PIPE_WIDTH = 160
 _NEVER_S = 86_400.0
+#: A server under load refuses calls for some seconds.
+_TRIES = 30
 
 
 @dataclass(frozen=True)
@@ -261,7 +263,7 @@ def _patient(settings: Settings) -> Settings:
 
 def _over_socket(url: str, pace: Pace) -> Replay:
     async def replay(clip: Clip, end_s: float | None) -> Result:
-        return await replay_over_socket(clip, url=url, pace=pace, end_s=end_s)
+        return await replay_over_socket(clip, url=url, pace=pace, end_s=end_s, tries=_TRIES)
 
     return replay
 

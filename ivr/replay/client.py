@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
 
 from ivr.errors import ServerError
@@ -28,6 +30,7 @@ from ivr.replay.clips import Clip, speech_end_s
 from ivr.server.local import LocalCall
 
 __all__ = [
+    "BUSY_S",
     "FRAME_S",
     "TAIL_S",
     "Final",
@@ -41,6 +44,8 @@ __all__ = [
 FRAME_S = 0.1
 #: Silence that follows a recording at real-time pace, at most; longer than any endpoint takes.
 TAIL_S = 3.0
+#: Between two tries to reach a busy server.
+BUSY_S = 1.0
 _TIMEOUT_S = 60.0  # without any answer
 #: A server that has not answered the end of the stream may not answer a close either.
 _CLOSE_TIMEOUT_S = 2.0
@@ -322,8 +327,12 @@ async def replay_over_socket(
     end_s: float | None = None,
     clock: Callable[[], float] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    tries: int = 1,
 ) -> Result:
     """Stream ``clip`` into the server at ``url``.
+
+    A busy server refuses a call (close code 1013) and takes it a little later: up to ``tries``
+    times it is asked, once every :data:`BUSY_S`.
 
     Args:
         end_s: where the speech ends, seconds; found by energy where it is not given.
@@ -334,6 +343,25 @@ async def replay_over_socket(
             before it has answered.
     """
     clock = clock or asyncio.get_running_loop().time
+    for _ in range(tries - 1):
+        with suppress(_BusyError):
+            return await _over_socket(clip, url, pace, end_s, clock, sleep)
+        await sleep(BUSY_S)
+    return await _over_socket(clip, url, pace, end_s, clock, sleep)
+
+
+class _BusyError(ServerError):
+    """The server refused the call, and would take it later."""
+
+
+async def _over_socket(
+    clip: Clip,
+    url: str,
+    pace: Pace,
+    end_s: float | None,
+    clock: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]],
+) -> Result:
     try:
         async with connect(
             url,
@@ -360,7 +388,10 @@ async def replay_over_socket(
             f"{url}: no server answers ({error}); start one by `ivr serve`, or leave --url away"
         ) from error
     except ConnectionClosed as error:
-        raise ServerError(f"{url}: the server closed the connection: {_reason(error)}") from error
+        busy = error.rcvd is not None and error.rcvd.code == CloseCode.TRY_AGAIN_LATER
+        raise (_BusyError if busy else ServerError)(
+            f"{url}: the server closed the connection: {_reason(error)}"
+        ) from error
 
 
 def _reason(error: ConnectionClosed) -> str:

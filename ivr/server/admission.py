@@ -48,6 +48,7 @@ class Admission:
         self._taken = 0  # calls, in this span
         self._calm_since_s: float | None = None
         self._shedding = False
+        self._worst_s = 0.0  # since shedding began
         self.lag_s = 0.0  # of the last whole span
 
     @property
@@ -68,7 +69,7 @@ class Admission:
         if calls >= self._max_calls:
             return f"all {self._max_calls} lines are busy; try again later"
         if self._shedding:
-            return f"busy: audio takes {self.lag_s:.1f} s to be recognised; try again later"
+            return f"busy: audio took {self._worst_s:.1f} s to be recognised; try again later"
         if self._taken >= CALLS_PER_S:
             return f"busy: {CALLS_PER_S} calls came within a second; try again later"
         self._taken += 1
@@ -83,6 +84,7 @@ class Admission:
         self._taken = 0
         self._began_s = now_s
         if self.lag_s >= self._shed_lag_s:
+            self._worst_s = max(self.lag_s, self._worst_s if self._shedding else 0.0)
             self._shedding, self._calm_since_s = True, None
         elif self.lag_s > _RECOVERED * self._shed_lag_s:
             self._calm_since_s = None

@@ -17,6 +17,7 @@ from ivr.audio.codecs import Encoding, encode
 from ivr.errors import ServerError
 from ivr.language import Language
 from ivr.replay.client import (
+    BUSY_S,
     FRAME_S,
     Final,
     Pace,
@@ -131,6 +132,23 @@ async def test_a_full_server_says_so(server: KapokServer) -> None:
     async with connect(url), connect(url), connect(url):
         with pytest.raises(ServerError, match=r"all 3 lines are busy.*\(1013\)"):
             await replay_over_socket(clip(CMN, "社保"), url=url)
+
+
+async def test_a_busy_server_is_asked_again(server: KapokServer) -> None:
+    from websockets.asyncio.client import connect
+
+    url = server.url
+    async with connect(url), connect(url), connect(url) as third:
+        waits: list[float] = []
+
+        async def leave(seconds: float) -> None:
+            waits.append(seconds)
+            await third.close()
+            await asyncio.sleep(0)
+
+        result = await replay_over_socket(clip(CMN, "社保"), url=url, sleep=leave, tries=100)
+    assert result.queue == "social_security"
+    assert set(waits) == {BUSY_S}
 
 
 async def played(script: list[str | None]) -> tuple[Any, str]:

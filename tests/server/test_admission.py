@@ -43,7 +43,7 @@ def test_it_sheds_once_audio_waits_and_says_so(clock: Clock, admission: Admissio
     assert admission.why_not(calls=40) is None
     pass_(clock, admission, 2.0, lag_s=0.5)
     assert admission.shedding
-    assert "busy: audio takes 0.5 s" in (admission.why_not(calls=40) or "")
+    assert "busy: audio took 0.5 s" in (admission.why_not(calls=40) or "")
 
 
 def test_a_few_late_answers_are_no_load(clock: Clock, admission: Admission) -> None:
