@@ -65,7 +65,7 @@ format: $(STAMPS)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(STAMPS)/dev $(STAMPS)/report $(STAMPS)/redis $(STAMPS)/postgres
+types: $(STAMPS)/dev $(STAMPS)/report $(STAMPS)/redis $(STAMPS)/postgres $(STAMPS)/otel
 	$(BIN)/mypy
 
 check: style types test
