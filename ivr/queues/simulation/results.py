@@ -85,6 +85,12 @@ class _Additive:
         names = [f.name for f in fields(self)]  # type: ignore[arg-type]
         return type(self)(**{n: _sum(getattr(self, n), getattr(other, n)) for n in names})
 
+    def measures(self) -> dict[str, float]:
+        """All measures by name: counts, means, quantiles and shares."""
+        counts = [f.name for f in fields(self) if f.type == "int"]  # type: ignore[arg-type]
+        means = [n for n, value in vars(type(self)).items() if isinstance(value, property)]
+        return {n: getattr(self, n) for n in counts} | {n: float(getattr(self, n)) for n in means}
+
 
 def _sum(left: Any, right: Any) -> Any:
     if isinstance(left, Mapping):
@@ -214,12 +220,6 @@ class Calls(_Additive):
         """Share of the calls that the machine served."""
         return _ratio(self.contained, self.offered)
 
-    def measures(self) -> dict[str, float]:
-        """All measures by name: counts, means, quantiles and shares."""
-        counts = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "int"}
-        names = [n for n, value in vars(Calls).items() if isinstance(value, property)]
-        return counts | {name: float(getattr(self, name)) for name in names}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class QueueCalls(_Additive):
@@ -284,12 +284,6 @@ class QueueCalls(_Additive):
     def mean_queue_length(self) -> float:
         """Mean number of callers who wait on the line."""
         return _ratio(self.wait_s, self.length_s)
-
-    def measures(self) -> dict[str, float]:
-        """All measures by name: counts, means, quantiles and shares."""
-        counts = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "int"}
-        names = [n for n, value in vars(QueueCalls).items() if isinstance(value, property)]
-        return counts | {name: float(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
