@@ -11,13 +11,15 @@ import functools
 import numpy as np
 import torch
 
-from training.features import COEFFICIENTS, dct
+from training.features import BAND_HZ, COEFFICIENTS, dct
 
-__all__ = ["channel", "mask_bands", "mask_time"]
+__all__ = ["channel", "mask_bands", "mask_time", "warp"]
 
 LONGEST = 20  # frames masked at once
 WIDEST = 9  # mel bins masked at once
 BANDS = 0.5  # share of the utterances with a band masked
+WARP = 0.12  # deviation of the logarithm of a vocal tract's factor, cut at twice that
+KNEE_HZ = 3000.0  # up to here formants move by the whole factor
 COLOUR = 1.2  # deviation of a channel's log mel energies, natural log of power
 
 
@@ -51,6 +53,47 @@ def channel(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     response = np.stack([np.interp(bins, np.arange(5), k) for k in knots])
     shift = torch.from_numpy(response.astype(np.float32)) @ forth
     return x + shift[:, None, :]
+
+
+def warp(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Every utterance from another vocal tract: its formants moved by a factor, its pace kept.
+
+    Vocal tract length perturbation (Jaitly and Hinton 2013) on log mel energies; (batch, frames, 40).
+    """
+    forth, back = _transforms()
+    factors = np.exp(np.clip(rng.standard_normal(len(x)), -2, 2) * WARP)
+    moved = torch.from_numpy(np.stack([_moved_bins(float(f)) for f in factors]))
+    return x @ (back @ moved @ forth)
+
+
+def _moved_bins(factor: float) -> np.ndarray:
+    """(40, 40) energies of the mel bins to those of bins ``factor`` times as high.
+
+    Above the knee the frequencies run linearly to the top, which stays.
+    """
+    top = _hz(COEFFICIENTS)
+    hz = _hz(np.arange(COEFFICIENTS))
+    knee = KNEE_HZ / max(factor, 1.0)
+    rest = top - (top - hz) * (top - knee / factor) / (top - knee)
+    source = np.where(hz < knee, hz / factor, rest)
+    at = np.clip(np.interp(source, hz, np.arange(COEFFICIENTS)), 0, COEFFICIENTS - 1.001)
+    low = at.astype(int)
+    out = np.zeros((COEFFICIENTS, COEFFICIENTS), np.float32)
+    each = np.arange(COEFFICIENTS)
+    out[low, each] += 1 - (at - low)
+    out[low + 1, each] += at - low
+    return out
+
+
+@functools.cache
+def _centres() -> np.ndarray:
+    """Hz of the centres of the mel bins, and of the band's top."""
+    mel = np.linspace(*(1127.0 * np.log1p(np.array(BAND_HZ) / 700.0)), COEFFICIENTS + 2)
+    return np.asarray(700.0 * np.expm1(mel / 1127.0))[1:]
+
+
+def _hz(bins: int | np.ndarray) -> np.ndarray:
+    return np.asarray(_centres()[bins])
 
 
 @functools.cache

@@ -36,7 +36,7 @@ class Clip:
     """One labelled recording."""
 
     language: str
-    kind: str  # word, syllable, sentence, phrase or espeak
+    kind: str  # word, syllable, sentence, phrase, espeak, resynthesis or revoiced
     source: str
     speaker: str
     label: str
@@ -96,7 +96,7 @@ class Corpus:
         return [c for c in self.clips if c.language == language and c.kind in kinds]
 
     def leave_out(self, speakers: Sequence[str]) -> None:
-        """Forget the training recordings of these speakers, faster copies too.
+        """Forget the training recordings of these speakers, other copies of them too.
 
         Raises:
             ValueError: a speaker has none.
@@ -118,8 +118,8 @@ class Corpus:
         self.clips = [
             c
             for c in self.clips
-            if c.kind not in ("sentence", "phrase")
-            or zlib.crc32(b"share " + c.speaker.encode()) < share * 2**32
+            if c.kind not in ("sentence", "phrase", "revoiced")
+            or zlib.crc32(b"share " + c.speaker.split("@")[0].encode()) < share * 2**32
         ]
 
 

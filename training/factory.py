@@ -27,6 +27,8 @@ __all__ = ["SHARES", "Factory", "Speech", "Utterance", "frame_units"]
 
 #: share of real sentences, splices, espeak-ng and empty lines in training.
 SHARES = {"cmn": (0.61, 0.16, 0.21, 0.02), "yue": (0.44, 0.29, 0.25, 0.02)}
+#: share of the sentences in another voice, where :mod:`training.vocoder` has made them
+REVOICED = {"cmn": 0.15, "yue": 0.5}
 #: share of the splices that come from the vocoder, where it has been run
 RESYNTHESIS = 0.65
 MOST_SECONDS = 14.0
@@ -102,12 +104,14 @@ class Factory:
     """Makes utterances of both languages; the same seed makes the same utterance."""
 
     def __init__(self, corpus: Corpus, text_folder: Path, queues: Path) -> None:
-        self.real, self.synthetic, self.resynthesis = {}, {}, {}
+        self.real, self.synthetic, self.resynthesis, self.revoiced = {}, {}, {}, {}
         for language, kinds in (("cmn", ("sentence",)), ("yue", ("sentence", "phrase"))):
             clips = corpus.of(language, *kinds)
             self.real[language] = [c for c in clips if len(c.audio) < MOST_SECONDS * RATE_HZ]
             self.synthetic[language] = corpus.of(language, "espeak")
             self.resynthesis[language] = corpus.of(language, "resynthesis")
+            made = corpus.of(language, "revoiced")
+            self.revoiced[language] = [c for c in made if len(c.audio) < MOST_SECONDS * RATE_HZ]
         self.banks = {k: _banks(corpus, k) for k in ("cmn", "yue")}
         self.babble = np.concatenate(
             [c.audio for k in self.real for c in self.real[k][:: max(1, len(self.real[k]) // 40)]]
@@ -140,6 +144,9 @@ class Factory:
         return Utterance(language, features, labels, frame_units(speech.spans + before_s, frames))
 
     def _sentence(self, language: str, rng: np.random.Generator) -> Speech:
+        made = self.revoiced[language]
+        if made and rng.random() < REVOICED[language]:
+            return Speech.of(made[rng.integers(len(made))])
         speech = Speech.of(self.real[language][rng.integers(len(self.real[language]))])
         if len(speech.samples) < 2 * RATE_HZ and rng.random() < 0.5:  # short ones also in pairs
             other = self.real[language][rng.integers(len(self.real[language]))]

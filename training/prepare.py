@@ -43,10 +43,10 @@ def load(work: Path) -> Corpus:
         raise SystemExit(f"{path} is missing: make it with python -m training.prepare")
     with open(path, "rb") as f:
         corpus: Corpus = pickle.load(f)
-    made = work / "resynthesis.pickle"
-    if made.exists():
-        with open(made, "rb") as f:
-            corpus.clips += pickle.load(f)
+    for made in (work / "resynthesis.pickle", work / "revoiced.pickle"):
+        if made.exists():
+            with open(made, "rb") as f:
+                corpus.clips += pickle.load(f)
     return corpus
 
 

@@ -15,6 +15,7 @@ import argparse
 import copy
 import functools
 import itertools
+import json
 import multiprocessing as mp
 import os
 import shutil
@@ -34,13 +35,17 @@ from training.features import mfcc
 from training.mmi import Bigram, best_path, estimate, mmi_loss
 from training.prepare import load
 from training.pronunciation import unit_inventory, units
+from training.restore import restored
 
 __all__ = ["Batch", "batches", "collate", "main"]
 
 LANGUAGES = ("cmn", "yue")
 FRAMES_PER_BATCH = 4800
-POOL_UTTERANCES = 160  # made at once, sorted by length and cut into batches
+#: made at once, sorted by length and cut into batches
+POOL_UTTERANCES = {"cmn": 200, "yue": 120}
 POOLS_TO_HARD = 200  # until lines disturb as much as they ever do
+#: Cantonese has few speakers, and is soon known by heart: more of each layer is left out
+DROPOUT = {"cmn": 1.0, "yue": 2.0}
 UPDATES_PER_POOL = 25  # about; where the factory goes on after a resume
 
 
@@ -92,11 +97,11 @@ def batches(
     for count in itertools.count(done_pools):
         made: list[list[Utterance]] = []
         for language in LANGUAGES:
-            first = (seed * 1_000_003 + count) * POOL_UTTERANCES
+            size = POOL_UTTERANCES[language]
+            first = (seed * 1_000_003 + count) * size
             hard = min(1.0, 0.1 + count / POOLS_TO_HARD)
             pool = [
-                factory.utterance(language, (first + i) % 2**62, hard=hard)
-                for i in range(POOL_UTTERANCES)
+                factory.utterance(language, (first + i) % 2**62, hard=hard) for i in range(size)
             ]
             longest = 250 + 1800 * hard if hard < 1 else 10**6
             good = [
@@ -184,6 +189,12 @@ def _statistics(
     return torch.from_numpy(x.mean(0)), torch.from_numpy(x.std(0)), priors
 
 
+def _exported(models: Path, net: network.Network, factory: Factory) -> network.Network:
+    made = (factory.utterance(k, 10**9 + i) for i in range(100) for k in LANGUAGES)
+    features = [torch.from_numpy(pad(u.features, len(u.features)))[None] for u in made if u]
+    return restored(models, net.labels, features, mean=net.mean, deviation=net.deviation)
+
+
 def _bigrams(corpus: Corpus, factory: Factory, labels: dict[str, list[str]]) -> dict[str, Bigram]:
     """The units that follow one another in what the factory says."""
     out = {}
@@ -265,7 +276,10 @@ def main() -> None:
     p.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     p.add_argument("--dropout", type=float, default=0.05)
     p.add_argument(
-        "--start-from", type=Path, metavar="NET", help="begin with the weights of a training"
+        "--start-from",
+        type=Path,
+        metavar="PATH",
+        help="begin with the weights of a training (a .pt file) or of exported models (a folder)",
     )
     p.add_argument("--makers", type=int, default=1, help="processes of the speech factory")
     p.add_argument("--threads", type=int, default=os.cpu_count())
@@ -307,6 +321,12 @@ def train(a: argparse.Namespace) -> None:
         step, spent, before = saved["step"], saved["spent"], saved.get("before", before)
         average.updates = step
         print(f"resumed at update {step}, {spent / 60:.1f} minutes", flush=True)
+    elif a.start_from and a.start_from.is_dir():
+        net.load_state_dict(_exported(a.start_from, net, factory).state_dict())
+        average.net.load_state_dict(net.state_dict())
+        trained = json.loads((a.start_from / "cmn" / "model.json").read_text())["trained"]
+        before = (trained["updates"], 60 * trained["minutes"])
+        print(f"begins with the models in {a.start_from}", flush=True)
     elif a.start_from:
         begun = torch.load(a.start_from, weights_only=False)
         net.load_state_dict(begun["average"])
@@ -335,9 +355,9 @@ def train(a: argparse.Namespace) -> None:
         batch = queue.get()
         told.waited_s += time.monotonic() - waited
         bigram = bigrams[batch.language] if done > a.entropy_share else None
-        x = augment.channel(batch.features, rng)
+        x = augment.channel(augment.warp(batch.features, rng), rng)
         x = augment.mask_bands(augment.mask_time(x, rng), rng)
-        entropy, mmi = loss_of(net, batch, x, a.dropout, bigram=bigram)
+        entropy, mmi = loss_of(net, batch, x, a.dropout * DROPOUT[batch.language], bigram=bigram)
         loss = entropy if bigram is None else mmi + a.entropy_weight * entropy
         optimiser.zero_grad()
         loss.backward()

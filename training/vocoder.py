@@ -2,8 +2,9 @@
 
     python -m training.vocoder
 
-Leaves ``work/resynthesis.pickle``; a second run finds it and does nothing. Each recording is taken
-apart into pitch, spectral envelope and voicing (WORLD: Morise, Yokomori and Ozawa 2016, through
+Leaves ``work/resynthesis.pickle`` and ``work/revoiced.pickle``; a second run finds them and does
+nothing. Sentences of real people come once more in other voices, with their words and their timing
+(:func:`revoiced`). Each recording of a word or syllable is taken apart into pitch, spectral envelope and voicing (WORLD: Morise, Yokomori and Ozawa 2016, through
 ``pyworld``) and put together anew as part of a sentence:
 
 *Durations* of initials and finals are drawn from those of the aligned sentences of real people;
@@ -25,7 +26,7 @@ import multiprocessing as mp
 import pickle
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from scipy.ndimage import gaussian_filter1d
 from training.corpus import RATE_HZ, Clip, Corpus
 from training.pronunciation import LANGUAGES, parse, units
 
-__all__ = ["Durations", "Sound", "Voice", "analyse", "resynthesised", "sandhi", "say"]
+__all__ = ["Durations", "Sound", "Voice", "analyse", "resynthesised", "revoiced", "sandhi", "say"]
 
 Doubles = npt.NDArray[np.float64]
 Bank = dict[tuple[str, ...], Clip]
@@ -45,6 +46,8 @@ Bank = dict[tuple[str, ...], Clip]
 FRAME_S = 0.005
 F0_FLOOR_HZ, F0_CEILING_HZ = 70.0, 500.0
 UTTERANCES = 6000  # a language
+#: copies of each sentence in other voices: the fewer the speakers, the more
+VOICES = {"cmn": 1, "yue": 6}
 TONE_SMOOTHING_S = 0.025  # deviation of the window that joins the tones
 GLIDE_S = 0.015  # deviation of the window that joins the spectra
 LAST_SYLLABLE = 1.35  # how much longer it is
@@ -301,6 +304,49 @@ def resynthesised(
     return out
 
 
+def revoiced(clip: Clip, count: int, rng: np.random.Generator) -> list[Clip]:
+    """The recording in other voices: pitch and its range, formants, pace; the words as they were.
+
+    Nothing where hardly anything is voiced.
+    """
+    sound = analyse(clip)
+    return [] if sound is None else [_spoken_by_another(clip, sound, rng) for _ in range(count)]
+
+
+def _spoken_by_another(clip: Clip, sound: Sound, rng: np.random.Generator) -> Clip:
+    home = float(np.median(sound.pitch[sound.voiced]))
+    voice = Voice.drawn(rng, source_hz=float(np.exp(home)))
+    where = np.arange(0, len(sound.pitch) - 1, 1 / voice.pace)
+    nearest = np.rint(where).astype(int)
+    contour = np.interp(where, np.arange(len(sound.pitch)), sound.pitch) - home
+    contour = contour * rng.uniform(0.7, 1.25) + np.log(voice.pitch_hz)
+    f0 = np.where(sound.voiced[nearest], np.clip(np.exp(contour), 60, 480), 0.0)
+    power = _moved(sound.envelope[nearest], voice.formants)
+    power = np.ascontiguousarray(np.exp(power), dtype=np.float64)
+    samples = pyworld.synthesize(
+        f0, power, _aperiodicity(f0, power.shape[1]), RATE_HZ, frame_period=1000 * FRAME_S
+    )
+    samples *= 9000 / max(1.0, float(np.abs(samples).max()))
+    return Clip(
+        clip.language, "revoiced", clip.source, f"{clip.speaker}@{voice.pitch_hz:.0f} Hz",
+        clip.label, clip.syllables, samples.astype(np.int16),
+        (sound.spans * voice.pace).astype(np.float32),
+    )  # fmt: skip
+
+
+def _revoiced(language: str, work: Path, count: int) -> list[Clip]:
+    from training.prepare import load
+
+    began, rng = time.monotonic(), np.random.default_rng([12, len(language), ord(language[0])])
+    clips = load(work).of(language, "sentence", "phrase")
+    made = [r for c in clips for r in revoiced(c, count, rng)]
+    hours = sum(len(c.audio) for c in made) / RATE_HZ / 3600
+    print(
+        f"{language}: {len(made)} in other voices, {hours:.1f} h, {time.monotonic() - began:.0f} s"
+    )
+    return made
+
+
 def _language(language: str, work: Path, data: Path, queues: Path, count: int) -> list[Clip]:
     from training.factory import Factory
     from training.prepare import load
@@ -324,16 +370,20 @@ def main() -> None:
     p.add_argument("--work", type=Path, default=Path("work"))
     p.add_argument("--count", type=int, default=UTTERANCES, help="utterances a language")
     a = p.parse_args()
-    path = a.work / "resynthesis.pickle"
+    with mp.Pool(len(LANGUAGES)) as pool:
+        texts = [(k, a.work, a.data, a.queues, a.count) for k in LANGUAGES]
+        _keep(a.work / "resynthesis.pickle", lambda: pool.starmap(_language, texts, chunksize=1))
+        voices = [(k, a.work, VOICES[k]) for k in LANGUAGES]
+        _keep(a.work / "revoiced.pickle", lambda: pool.starmap(_revoiced, voices, chunksize=1))
+
+
+def _keep(path: Path, make: Callable[[], list[list[Clip]]]) -> None:
     if path.exists():
         print(f"{path} is there")
         return
-    with mp.Pool(len(LANGUAGES)) as pool:
-        jobs = [(k, a.work, a.data, a.queues, a.count) for k in LANGUAGES]
-        made = pool.starmap(_language, jobs, chunksize=1)
     partial = path.with_suffix(".partial")
     with open(partial, "wb") as f:
-        pickle.dump([clip for clips in made for clip in clips], f, protocol=5)
+        pickle.dump([clip for clips in make() for clip in clips], f, protocol=5)
     partial.replace(path)
 
 

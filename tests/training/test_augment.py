@@ -45,3 +45,22 @@ def test_a_channel_is_the_same_in_every_frame_and_differs_by_utterance() -> None
     shift = _mel(augment.channel(x, np.random.default_rng(7)) - x)
     assert np.abs(shift - shift[:, :1]).max() < 1e-3
     assert np.abs(shift[0] - shift[1]).max() > 0.1
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.9, 1.1, 1.25])
+def test_a_warped_formant_lies_where_the_factor_puts_it(factor: float) -> None:
+    at = 20
+    moved = np.eye(40, dtype=np.float32)[at] @ augment._moved_bins(factor)
+    hz = augment._centres()[:40]
+    centre = (moved * hz).sum() / moved.sum()
+    width = hz[at + 1] - hz[at]
+    assert centre == pytest.approx(hz[at] * factor, abs=width)
+
+
+def test_a_warp_keeps_the_level_of_a_flat_spectrum_and_differs_by_utterance() -> None:
+    flat = torch.from_numpy(np.full((2, 30, 40), 3.0, np.float32) @ dct())
+    assert np.abs(_mel(augment.warp(flat, np.random.default_rng(1))) - 3).max() < 1e-2
+    x = _features(4)
+    x[1] = x[0]
+    warped = augment.warp(x, np.random.default_rng(2))
+    assert (warped[0] - warped[1]).abs().max() > 0.1

@@ -81,3 +81,22 @@ def test_the_longest_recording_is_taken() -> None:
     word = Clip("cmn", "word", "made", "S", "你好", ("ni3", "hao3"), np.zeros(9, np.int16))
     speaker = vocoder._Speaker([word, _recording("ni3", 200)])
     assert speaker.cut(["ni3", "hao3", "ni3"]) == [(("ni3", "hao3"), 0), (("ni3",), 2)]
+
+
+def test_another_voice_says_the_same_at_another_pitch_and_pace() -> None:
+    clip = _recording("sha1", 220)
+    other, another = vocoder.revoiced(clip, 2, np.random.default_rng(3))
+    assert other.speaker != another.speaker
+    assert (other.kind, other.syllables) == ("revoiced", clip.syllables)
+    assert other.speaker.split("@")[0] == clip.speaker  # so that leaving S out leaves this out
+    f0, _ = pyworld.harvest(other.audio.astype(float), 8000, f0_floor=70, f0_ceil=400)
+    hz = float(other.speaker.split("@")[1].removesuffix(" Hz"))
+    assert np.median(f0[f0 > 0]) == pytest.approx(hz, rel=0.08)
+    assert hz != pytest.approx(220, rel=0.03)
+    pace = len(other.audio) / len(clip.audio)
+    assert other.spans is not None
+    assert np.allclose(other.spans, clip.spans * pace, atol=0.02)
+
+
+def test_nobody_has_no_other_voice() -> None:
+    assert vocoder.revoiced(_silence(), 2, np.random.default_rng(3)) == []

@@ -1,0 +1,81 @@
+"""Exported models as a network again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
+
+from training import network
+from training.kaldi import write_model
+from training.restore import restored
+
+LABELS = {"cmn": ["<blk>", "m", "a1", "a4", "o1"], "yue": ["<blk>", "m4", "aa1", "aa3"]}
+MEAN, DEVIATION = torch.linspace(-2, 2, 40), torch.linspace(0.5, 3, 40)
+
+
+@pytest.fixture(scope="module")
+def net() -> network.Network:
+    """Something trained a little: no norm, weight or prior as it was initialised."""
+    torch.manual_seed(2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "BOTTLENECK", 48)
+        net = network.Network(LABELS)
+    net.set_priors({k: torch.randn(len(v)) for k, v in LABELS.items()})
+    net.train()
+    for norm in (m for m in net.modules() if isinstance(m, torch.nn.BatchNorm1d)):
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+        torch.nn.init.normal_(norm.bias)
+    with torch.no_grad():
+        for _ in range(5):
+            net(3 * torch.randn(4, 150, 40), "cmn")
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def models(net: network.Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for language, labels in LABELS.items():
+        write_model(net, language, folder / language / "am" / "final.mdl")
+        text = "".join(f"{unit}\n" for unit in labels)
+        (folder / language / "units.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("bottleneck", [48, 64])
+def test_what_comes_back_computes_the_same(
+    net: network.Network, models: Path, bottleneck: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "BOTTLENECK", bottleneck)
+    heard = [3 * torch.randn(4, 150, 40) for _ in range(3)]
+    back = restored(models, LABELS, heard, mean=MEAN, deviation=DEVIATION)
+    x = 3 * torch.randn(2, 150, 40)
+    for language in LABELS:
+        with torch.no_grad():
+            wanted, got = (n.likelihoods(n(x, language), language) for n in (net, back))
+        assert (wanted - got).abs().max() < 0.02  # weights are kept in 16 bits
+    layer = back.layers[4]
+    seen: list[torch.Tensor] = []
+    hook = layer.norm.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        back.trunk(torch.cat(heard))
+    hook.remove()
+    now = seen[0].transpose(0, 1).flatten(1)
+    assert torch.allclose(layer.norm.running_mean, now.mean(1), atol=1e-3)
+    assert torch.allclose(layer.norm.running_var, now.var(1, correction=0), rtol=0.02, atol=1e-3)
+
+
+def test_other_labels_are_refused(models: Path) -> None:
+    labels = LABELS | {"yue": ["<blk>", "m4"]}
+    with pytest.raises(ValueError, match=r"knows 4 units, not the 2 of today"):
+        restored(models, labels, [], mean=MEAN, deviation=DEVIATION)
+
+
+def test_a_wider_bottleneck_than_todays_is_refused(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "BOTTLENECK", 16)
+    with pytest.raises(ValueError, match=r"48 wide, more than today's 16"):
+        restored(models, LABELS, [], mean=MEAN, deviation=DEVIATION)

@@ -1,0 +1,133 @@
+"""Exported models back as a network that can be trained further.
+
+The weights of ``am/final.mdl`` are those of an evaluation: batch norms are folded into a scale and a
+bias, the output layer is summed up (:class:`training.network.Output`). What the norms measure is
+measured anew on utterances of the factory, so that the network that comes back computes what the
+models compute, and learns as one that was never exported. A bottleneck that has become wider since
+begins with what was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from training import network
+from training.network import Network
+from training.nnet3 import Component, read_nnet3
+
+__all__ = ["restored"]
+
+
+def restored(
+    models: Path,
+    labels: dict[str, list[str]],
+    features: Iterable[torch.Tensor],
+    *,
+    mean: torch.Tensor,
+    deviation: torch.Tensor,
+) -> Network:
+    """The network of the model directories ``models/LANGUAGE``, in evaluation mode.
+
+    Args:
+        models: folder with one directory a language, of the same training.
+        labels: output labels of each language.
+        features: (batch, frames with context, 40) utterances on which batch norms are measured.
+        mean: (40,) of the features, by which the first layer is conditioned.
+        deviation: (40,) likewise.
+
+    Raises:
+        ValueError: the models have other labels, or wider bottlenecks.
+    """
+    net = Network(labels).eval()
+    net.mean, net.deviation = mean, deviation
+    for language, wanted in labels.items():
+        folder = models / language
+        has = (folder / "units.txt").read_text(encoding="utf-8").split()
+        if has != wanted:
+            raise ValueError(f"{folder} knows {len(has)} units, not the {len(wanted)} of today")
+        parts = {c.name: c for c in read_nnet3(folder / "am" / "final.mdl").components}
+        _output(net, language, parts)
+    _trunk(net, parts)
+    _measure_norms(net, features)
+    return net
+
+
+def _affine(parts: dict[str, Component], name: str, taps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(out, taps * in) of nnet3 to (out, in, taps) of a convolution, and the bias."""
+    weight, bias = parts[name].arrays
+    shaped = weight.reshape(len(weight), taps, -1).transpose(0, 2, 1)
+    return torch.from_numpy(np.ascontiguousarray(shaped)), torch.from_numpy(bias.copy())
+
+
+def _trunk(net: Network, parts: dict[str, Component]) -> None:
+    weight, bias = _affine(parts, "first", net.first.kernel_size[0])
+    net.first.weight.data = weight * net.deviation[None, :, None]
+    net.first.bias.data = bias + (weight * net.mean[None, :, None]).sum((1, 2))
+    _norm(net.first_norm, parts, "first_norm")
+    net.stride.weight.data, net.stride.bias.data = _affine(parts, "stride", network.STRIDE)
+    _norm(net.stride_norm, parts, "x0")
+    for i, layer in enumerate(net.layers):
+        down, _ = _affine(parts, f"down{i}", 2)
+        up, layer.up.bias.data = _affine(parts, f"up{i}", layer.up.kernel_size[0])
+        if (narrow := len(down)) > network.BOTTLENECK:
+            raise ValueError(f"layer {i} is {narrow} wide, more than today's {network.BOTTLENECK}")
+        layer.down.weight.data[:narrow] = down
+        layer.up.weight.data.zero_()  # what is new in a wider bottleneck counts for nothing yet
+        layer.up.weight.data[:, :narrow] = up
+        _norm(layer.norm, parts, f"norm{i}")
+
+
+def _norm(norm: nn.BatchNorm1d, parts: dict[str, Component], name: str) -> None:
+    scale, bias = parts[f"{name}_scale"].arrays[0], parts[name].arrays[0]
+    norm.running_mean = torch.zeros(len(scale))
+    norm.running_var = torch.full((len(scale),), 1.0 - norm.eps)
+    norm.weight.data, norm.bias.data = torch.from_numpy(scale.copy()), torch.from_numpy(bias.copy())
+
+
+def _output(net: Network, language: str, parts: dict[str, Component]) -> None:
+    weight, bias = parts["labels"].arrays
+    output = net.outputs[language]
+    with torch.no_grad():
+        # What the labels share was summed up; a mean over those that share is where it begins anew.
+        own = torch.from_numpy(weight.copy())
+        for of, shared in ((output.final_of, output.final), (output.tone_of, output.tone)):
+            count = torch.bincount(of, minlength=len(shared)).clamp(min=1)
+            shared.zero_().index_add_(0, of, own)
+            shared /= count[:, None]
+            own = own - shared[of]
+        output.own.copy_(own)
+        output.bias.copy_(torch.from_numpy(bias.copy()))
+    less = torch.from_numpy(parts["likelihood"].arrays[0].copy())
+    net.set_priors({language: -less / network.PRIOR_SCALE})
+
+
+def _measure_norms(net: Network, features: Iterable[torch.Tensor]) -> None:
+    """Give every batch norm the statistics of what it sees, and change nothing that it gives."""
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d)]
+    sums = [torch.zeros(3, m.num_features, dtype=torch.float64) for m in norms]
+
+    def watch(k: int) -> object:
+        def hook(_: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+            x = given[0].double().transpose(0, 1).flatten(1)
+            sums[k] += torch.stack((torch.full((len(x),), x.shape[1]), x.sum(1), (x * x).sum(1)))
+
+        return norms[k].register_forward_pre_hook(hook)
+
+    hooks = [watch(k) for k in range(len(norms))]
+    with torch.no_grad():
+        for x in features:
+            net.trunk(x)
+    for norm, (count, total, squares), hook in zip(norms, sums, hooks, strict=True):
+        hook.remove()
+        mean = total / count
+        variance = (squares / count - mean**2).clamp(min=1e-4)
+        scale = (variance + norm.eps).sqrt()
+        norm.running_mean, norm.running_var = mean.float(), variance.float()
+        given = norm.weight.data.double()
+        norm.weight.data = (given * scale).float()
+        norm.bias.data = (norm.bias.data.double() + mean * given).float()
