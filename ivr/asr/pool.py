@@ -13,8 +13,9 @@ socket, so TCP passes the pressure on to the gateway.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 from ivr.errors import ServerError
@@ -49,6 +50,7 @@ class RecognitionPool:
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="recognition")
         self._high, self._low = high, low
         self._jobs = 0
+        self._turns = 0  # of lanes, on the loop: they wait for another process
         self._closed = False
         self._room = asyncio.Event()
         self._room.set()
@@ -57,8 +59,8 @@ class RecognitionPool:
 
     @property
     def jobs(self) -> int:
-        """Jobs running or waiting for a thread."""
-        return self._jobs
+        """Jobs running or waiting for a thread, and turns under way."""
+        return self._jobs + self._turns
 
     @property
     def full(self) -> bool:
@@ -139,6 +141,25 @@ class Lane:
             ServerError: the pool is full or closed.
         """
         return await self._run(False, function, *args, **kwargs)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A job of this call on the event loop, for what computes elsewhere and is awaited here.
+
+        It counts in :attr:`RecognitionPool.jobs` and takes no thread, so the marks do not hold it
+        back: there is one at most for each call.
+
+        Raises:
+            ServerError: the pool is closed.
+        """
+        async with self._turn:
+            if self._pool._closed:
+                raise ServerError("the recognition pool is closed: the server is shutting down")
+            self._pool._turns += 1
+            try:
+                yield
+            finally:
+                self._pool._turns -= 1
 
     async def _run(
         self, wait: bool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

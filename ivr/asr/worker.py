@@ -2,7 +2,8 @@
 
 Started by :mod:`ivr.asr.workers` as ``python -m ivr.asr.worker DESCRIPTOR``, where the descriptor
 is one end of a socket pair. Over it come pickled ``(number, method, call, arguments)``, answered by
-``(number, value)`` or ``(number, exception)``. It ends when the other end is closed.
+``(number, value)`` or ``(number, exception)``; where the number is None nobody waits for an answer.
+It ends when the other end is closed.
 
 It decodes in one thread, with the allocator and the matrix library set for that.
 """
@@ -10,6 +11,7 @@ It decodes in one thread, with the allocator and the matrix library set for that
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -47,22 +49,25 @@ def serve(connection: Connection) -> None:
         connection.send((READY, error))
         return
     connection.send((READY, (speech.rate_hz, speech.rules)))
+    gc.collect()
+    gc.freeze()  # what was loaded stays: collections need not look through it again and again
     calls: dict[int, Any] = {}
     while True:
         number, method, call, given = connection.recv()
-        if method == "end":
-            calls.pop(call, None)
-            continue
         try:
             value = _do(calls, method, call, given, speech.call)
         except Exception as error:
             value = error
-        connection.send((number, value))
+        if number is not None:
+            connection.send((number, value))
 
 
 def _do(calls: dict[int, Any], method: str, call: int, given: Any, new: Callable[..., Any]) -> Any:
+    if method == "end":
+        calls.pop(call, None)
+        return None
     if method == "new":
-        calls[call] = new(**given)
+        calls[call] = new(**given[0])
         return None
     recogniser = calls[call]
     if method == "rules":

@@ -4,196 +4,40 @@
         call = speech.call(rate_hz=8000)     # as ivr.asr.factory.Speech
         heard = call.accept(pcm)             # waits for the worker
 
+    speech.attach(asyncio.get_running_loop())
+    heard = await call.accept_soon(pcm)      # on the event loop, without a thread
+
 Kaldi is C++: a fault in it ends its process. Each worker (:mod:`ivr.asr.worker`) holds the models
 once and recognises a share of the calls. Where one dies, or does not answer for
-:data:`PATIENCE_S`, its calls get a :class:`ModelError`, by which a conversation hands them to a
-person, and another is started in its place; new calls go to the others meanwhile.
+:data:`~ivr.asr.worker_process.PATIENCE_S`, its calls get a :class:`ModelError`, by which a
+conversation hands them to a person, and another is started in its place; new calls go to the others
+meanwhile.
 
 Safe to use from several threads; a single call is used from one thread at a time.
 """
 
 from __future__ import annotations
 
-import ctypes.util
+import asyncio
 import itertools
 import logging
-import os
-import socket
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from multiprocessing.connection import Connection
-from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, cast
 
-import ivr
 from ivr.asr.bilingual import EndpointRules, Heard, Utterance
-from ivr.asr.worker import READY
+from ivr.asr.worker_process import WorkerProcess
 from ivr.errors import ModelError
 from ivr.language import Language
 from ivr.settings import Settings
 
-__all__ = ["PATIENCE_S", "RemoteRecogniser", "SpeechWorkers"]
+__all__ = ["RemoteRecogniser", "SpeechWorkers"]
 
 _log = logging.getLogger(__name__)
-
-#: A worker that has not answered for so long is taken for dead, seconds.
-PATIENCE_S = 20.0
-#: A model of a gigabyte is read from a slow disk.
-_START_S = 300.0
-
-
-def _environment() -> dict[str, str]:
-    """This process's, with this very package first, and one thread a matrix product.
-
-    Where jemalloc is installed it takes malloc's place: Kaldi's decoder makes and drops millions
-    of small objects, and a tenth of its time goes less.
-    """
-    package = str(Path(ivr.__file__).parents[1])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    allocator = _jemalloc()
-    if allocator:
-        preloaded = filter(None, [os.environ.get("LD_PRELOAD"), allocator])
-        environment["LD_PRELOAD"] = " ".join(preloaded)
-        environment.setdefault("MALLOC_CONF", "narenas:1,tcache_max:32768")
-    return environment
-
-
-@lru_cache(maxsize=1)
-def _jemalloc() -> str | None:
-    return ctypes.util.find_library("jemalloc") if sys.platform == "linux" else None
-
-
-class _Worker:
-    """One process, and who waits for it."""
-
-    def __init__(self, settings: Settings, hot_words: Sequence[str], *, number: int) -> None:
-        self.number = number
-        self.calls = 0
-        self.lost: str | None = None  # why it is dead
-        ours, theirs = socket.socketpair()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ivr.asr.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                start_new_session=False,
-            )
-        finally:
-            theirs.close()
-        self._connection = Connection(ours.detach())
-        self._sending = threading.Lock()
-        self._waiting: dict[int, Future[Any]] = {}
-        self._numbers = itertools.count()
-        self.ready: Future[Any] = Future()
-        self._waiting[READY] = self.ready
-        self._connection.send((settings, tuple(hot_words)))
-        self._reader = threading.Thread(
-            target=self._read, name=f"recognition-worker-{number}", daemon=True
-        )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def waiting(self) -> int:
-        """Steps asked for and not answered."""
-        return len(self._waiting)
-
-    def listen(self) -> None:
-        """Begin to read answers."""
-        self._reader.start()
-
-    def ask(self, method: str, call: int, given: Any) -> Any:
-        """Have a step of a call done.
-
-        Raises:
-            ModelError: the worker is dead.
-            Exception: whatever the step raised.
-        """
-        future: Future[Any] = Future()
-        with self._sending:
-            if self.lost is not None:
-                raise ModelError(self.lost)
-            number = next(self._numbers)
-            self._waiting[number] = future
-            try:
-                self._connection.send((number, method, call, given))
-            except OSError:
-                self._waiting.pop(number, None)
-                raise ModelError(self._lose("its process ended")) from None
-        try:
-            value = future.result(timeout=PATIENCE_S)
-        except TimeoutError:
-            self.kill()
-            raise ModelError(self._lose(f"no answer for {PATIENCE_S:.0f} s")) from None
-        if isinstance(value, Exception):
-            raise value
-        return value
-
-    def forget(self, call: int) -> None:
-        """The call is over."""
-        with self._sending:
-            self.calls -= 1
-            if self.lost is None:
-                with suppress(OSError):
-                    self._connection.send((None, "end", call, ()))
-
-    def kill(self) -> None:
-        """End the process at once; the reader sees it."""
-        self._process.kill()
-
-    def close(self) -> None:
-        """No call needs it any more."""
-        with self._sending:
-            self.lost = self.lost or "the server is shutting down"
-            with suppress(OSError):
-                socket.socket(fileno=os.dup(self._connection.fileno())).shutdown(socket.SHUT_RDWR)
-        try:
-            self._process.wait(timeout=2.0)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            self._process.wait()
-        if self._reader.ident is not None:
-            self._reader.join(timeout=5.0)
-
-    def _read(self) -> None:
-        try:
-            while True:
-                number, value = self._connection.recv()
-                waiting = self._waiting.pop(number, None)
-                if waiting is not None:
-                    waiting.set_result(value)
-        except (EOFError, OSError):
-            pass
-        except Exception:  # what it sent cannot be read: no answer of it can be trusted
-            _log.exception("recognition worker %d sends what cannot be read", self.number)
-            self.kill()
-        reason = self._lose("its process ended")
-        self._process.wait()
-        with self._sending:
-            left = [self._waiting.pop(number) for number in list(self._waiting)]
-        for future in left:
-            future.set_result(ModelError(reason))
-        self._connection.close()
-
-    def _lose(self, why: str) -> str:
-        self.lost = self.lost or f"the recognition worker of this call was lost ({why})"
-        return self.lost
 
 
 @dataclass(frozen=True)
@@ -212,11 +56,12 @@ class SpeechWorkers:
 
     def __init__(self, settings: Settings, *, hot_words: Sequence[str] = (), workers: int) -> None:
         self._settings, self._hot_words = settings, tuple(hot_words)
-        self._workers: list[_Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._count = workers
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._loaded: _Loaded | None = None
         self.alternatives = settings.recognition.alternatives
         #: workers that died and were replaced, so far
@@ -244,18 +89,34 @@ class SpeechWorkers:
             raise
         return speech
 
-    def _new(self) -> _Worker:
-        worker = _Worker(self._settings, self._hot_words, number=next(self._numbers))
-        worker.listen()
-        return worker
+    def _new(self) -> WorkerProcess:
+        return WorkerProcess(self._settings, self._hot_words, number=next(self._numbers))
 
-    def _take_in(self, worker: _Worker) -> None:
-        answer = worker.ready.result(timeout=_START_S)
+    def _take_in(self, worker: WorkerProcess) -> None:
+        answer = worker.wait_ready()
         if isinstance(answer, Exception):
             raise answer
         self._loaded = _Loaded(*answer)
         with self._lock:
             self._workers.append(worker)
+            loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # it is closed meanwhile
+                loop.call_soon_threadsafe(worker.attach, loop)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Workers are read and written on this loop, on which this is called, until detached."""
+        with self._lock:
+            self._loop, workers = loop, list(self._workers)
+        for worker in workers:
+            worker.attach(loop)
+
+    def detach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop, on which this is called, ends; calls that are left fail."""
+        with self._lock:
+            self._loop, workers = None, list(self._workers)
+        for worker in workers:
+            worker.detach(loop)
 
     @property
     def rate_hz(self) -> int:
@@ -292,6 +153,8 @@ class SpeechWorkers:
             ModelError: a model cannot be loaded any more.
         """
         fresh = SpeechWorkers.start(self._settings, hot_words=hot_words, workers=self._count)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(fresh.attach, self._loop)
         threading.Thread(target=self._retire, name="recognition-retire", daemon=True).start()
         return fresh
 
@@ -311,14 +174,14 @@ class SpeechWorkers:
         number = next(self._numbers)
         given = {"rate_hz": rate_hz, "alternatives": alternatives or self.alternatives}
         try:
-            worker.ask("new", number, given)
+            worker.ask("new", number, (given,))
         except BaseException:
             worker.calls -= 1
             self._look_after()
             raise
         return RemoteRecogniser(self, worker, number, rate_hz=rate_hz)
 
-    def _least_busy(self) -> _Worker:
+    def _least_busy(self) -> WorkerProcess:
         self._look_after()
         with self._lock:
             alive = [worker for worker in self._workers if worker.lost is None]
@@ -338,9 +201,12 @@ class SpeechWorkers:
             self.restarts += len(dead)
         for worker in dead:
             _log.error("recognition worker %d: %s; another is started", worker.number, worker.lost)
-            threading.Thread(target=self._replace, name="recognition-restart", daemon=True).start()
+            threading.Thread(
+                target=self._replace, args=(worker,), name="recognition-restart", daemon=True
+            ).start()
 
-    def _replace(self) -> None:
+    def _replace(self, dead: WorkerProcess) -> None:
+        dead.close()
         pause = threading.Event()
         for wait_s in itertools.chain((0.0, 1.0, 5.0), itertools.repeat(30.0)):
             pause.wait(wait_s)
@@ -385,7 +251,7 @@ class RemoteRecogniser:
     """
 
     def __init__(
-        self, speech: SpeechWorkers, worker: _Worker, number: int, *, rate_hz: int
+        self, speech: SpeechWorkers, worker: WorkerProcess, number: int, *, rate_hz: int
     ) -> None:
         self._speech, self._worker, self._number = speech, worker, number
         self._rate_hz = rate_hz
@@ -405,27 +271,40 @@ class RemoteRecogniser:
     @rules.setter
     def rules(self, rules: EndpointRules) -> None:
         self._rules = rules
-        self._ask("rules", rules)
+        self._worker.tell("rules", self._number, (rules,))
+
+    @property
+    def waits_on_loop(self) -> bool:
+        """Whether :meth:`accept_soon` may be awaited, on the event loop that runs now."""
+        return self._worker.on(asyncio.get_running_loop())
 
     def accept(self, pcm: bytes) -> Heard:
         """See :meth:`BilingualRecogniser.accept`."""
         return cast(Heard, self._ask("accept", pcm))
+
+    async def accept_soon(self, pcm: bytes) -> Heard:
+        """As :meth:`accept`, on the event loop."""
+        try:
+            return cast(Heard, await self._worker.ask_soon("accept", self._number, (pcm,)))
+        except ModelError:
+            self._look_after()
+            raise
 
     def finish(self) -> Utterance:
         """See :meth:`BilingualRecogniser.finish`."""
         return cast(Utterance, self._ask("finish"))
 
     def keep(self, language: Language | None) -> None:
-        """See :meth:`BilingualRecogniser.keep`."""
-        self._ask("keep", language)
+        """See :meth:`BilingualRecogniser.keep`; workers have every language."""
+        self._worker.tell("keep", self._number, (language,))
 
     def settle(self, language: Language, confidence: float) -> None:
         """See :meth:`BilingualRecogniser.settle`."""
-        self._ask("settle", language, confidence)
+        self._worker.tell("settle", self._number, (language, confidence))
 
     def reset(self) -> None:
         """See :meth:`BilingualRecogniser.reset`."""
-        self._ask("reset")
+        self._worker.tell("reset", self._number)
 
     def close(self) -> None:
         """The call is over; the worker forgets it."""
@@ -435,6 +314,9 @@ class RemoteRecogniser:
         try:
             return self._worker.ask(method, self._number, given)
         except ModelError:
-            if self._worker.lost is not None:
-                self._speech._look_after()
+            self._look_after()
             raise
+
+    def _look_after(self) -> None:
+        if self._worker.lost is not None:
+            self._speech._look_after()

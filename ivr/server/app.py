@@ -196,6 +196,7 @@ class KapokServer:
                 "is another server running there? Choose another address by --host and --port"
             ) from error
         self._port = int(self._server.sockets[0].getsockname()[1])
+        self._services.attach(asyncio.get_running_loop())
         await self._listen_to_audiosocket()
         await self._start_operations()
         if self._webhook is not None:
@@ -278,6 +279,7 @@ class KapokServer:
         )
         await self._server.wait_closed()
         await self._pool.aclose()
+        self._services.detach(asyncio.get_running_loop())
         if self._webhook is not None:
             await self._webhook.aclose(drain_s=min(max(drain_s, _LAST_POSTS_S), 10.0))
         await self._operations.stop()

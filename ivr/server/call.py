@@ -371,7 +371,7 @@ class Call:
         run = self._lane.run
         match inbound:
             case Audio(data):
-                return await run(conversation.hear, data)
+                return await self._hear(conversation, data)
             case Digit(digit):
                 return await run(conversation.press, digit)
             case Finished():
@@ -382,6 +382,22 @@ class Call:
             case StreamChanged(stream):
                 await run(conversation.configure, stream)
         return Turn()
+
+    async def _hear(self, conversation: Conversation, data: bytes) -> Turn:
+        """Where a worker recognises, no thread waits for it; the end of an utterance computes."""
+        if not conversation.waits_on_loop:
+            return await self._lane.run(conversation.hear, data)
+        async with self._lane.turn():
+            taken = conversation.take(data)
+            if isinstance(taken, Turn):
+                return taken
+            try:
+                heard = await taken.recogniser.accept_soon(taken.pcm)
+            except Exception as error:
+                return conversation.recognition_failed(error)
+            if not heard.endpoint:
+                return conversation.understand(taken, heard)
+        return await self._lane.run(conversation.understand, taken, heard)
 
     async def _turn(self, turn: Turn, inbound: Inbound) -> None:
         """What the conversation wants done: text first, for a gateway that waits for it."""

@@ -41,6 +41,11 @@ class CallKeeping:
     def __init__(self, *listeners: Callable[[Record], None]) -> None:
         self._listeners = listeners
 
+    @property
+    def records_audio(self) -> bool:
+        """Whether :meth:`audio` writes to a disk."""
+        return False
+
     def record(self, record: Record) -> None:
         """Take a record of the event log."""
         for listener in self._listeners:
@@ -76,6 +81,10 @@ class _FileKeeping(CallKeeping):
         self._file: TextIO | None = log
         self._recording = recording
         self._wave: wave.Wave_write | None = None
+
+    @property
+    def records_audio(self) -> bool:
+        return self._recording is not None and self._file is not None
 
     def record(self, record: Record) -> None:
         super().record(record)

@@ -13,6 +13,7 @@ it goes meets the same time-outs as one at real-time pace.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -69,7 +70,7 @@ from ivr.queues.reload import installed_version
 from ivr.server.call_files import CallKeeping
 from ivr.settings import Settings
 
-__all__ = ["Conversation", "Services", "version_now"]
+__all__ = ["Conversation", "Listening", "Services", "version_now"]
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +85,15 @@ _BACKGROUND_DBFS = -42.0
 _SPEAKING_TOLD_S = 1.0
 #: How probable the language is that a caller has asked for.
 _CHOSEN = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A block of audio on its way to a recogniser: :meth:`Conversation.take`."""
+
+    recogniser: RemoteRecogniser
+    pcm: bytes
+    events: tuple[Event, ...]  # that it has caused by now
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,16 @@ class Services:
             elders=CallerList.load(settings.dialogue.elders.callers),
             version=version_now(settings, catalogue),
         )
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Processes that recognise are read and written on this loop, until :meth:`detach`."""
+        if isinstance(self.speech, SpeechWorkers):
+            self.speech.attach(loop)
+
+    def detach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop ends."""
+        if isinstance(self.speech, SpeechWorkers):
+            self.speech.detach(loop)
 
     def close(self) -> None:
         """End the processes that recognise, where there are any."""
@@ -284,6 +304,43 @@ class Conversation:
         self._bytes += len(audio)
         return self._safely(lambda: self._hear(audio))
 
+    @property
+    def waits_on_loop(self) -> bool:
+        """Whether the next audio may go :meth:`take`, :meth:`understand`, on the event loop.
+
+        So it is where a worker recognises and nothing else computes or writes files meanwhile.
+        """
+        return (
+            isinstance(self._recogniser, RemoteRecogniser)
+            and not self._failed
+            and not self._keep.records_audio
+            and not (self._over_prompt is not None and self._over_prompt.playing)
+            and self._recogniser.waits_on_loop
+        )
+
+    def take(self, audio: bytes) -> Listening | Turn:
+        """The first half of :meth:`hear`: audio as the recogniser wants it.
+
+        Only where :attr:`waits_on_loop`. The second half is :meth:`understand`.
+        """
+        self._bytes += len(audio)
+        taken: list[Listening] = []
+
+        def prepare() -> Turn:
+            pcm, events = self._prepare(audio)
+            assert isinstance(self._recogniser, RemoteRecogniser)
+            taken.append(Listening(self._recogniser, pcm, events))
+            return Turn()
+
+        failed = self._safely(prepare)
+        return taken[0] if taken else failed
+
+    def understand(self, listening: Listening, heard: Heard) -> Turn:
+        """The second half of :meth:`hear`. It computes where ``heard`` is an endpoint."""
+        if self._failed or self._recogniser is not listening.recogniser:
+            return Turn(partial="")
+        return self._safely(lambda: self._understand(heard, listening.events))
+
     def press(self, digit: str) -> Turn:
         """A DTMF key: one of ``0123456789*#ABCD``."""
         return self._safely(
@@ -329,11 +386,15 @@ class Conversation:
     def _safely(self, step: Callable[[], Turn]) -> Turn:
         try:
             return step()
-        except IvrError as error:
+        except Exception as error:
+            return self.recognition_failed(error)
+
+    def recognition_failed(self, error: Exception) -> Turn:
+        """What was to be heard came to this error, while it is handled: a person takes the call."""
+        if isinstance(error, IvrError):
             return self.fail(str(error))
-        except Exception:
-            self._log.exception("recognition failed")
-            return self.fail("internal error; the server's log has it")
+        self._log.error("recognition failed", exc_info=error)
+        return self.fail("internal error; the server's log has it")
 
     def _give(self, given: Input) -> tuple[Event, ...]:
         before = self._session.state
@@ -378,13 +439,19 @@ class Conversation:
             self._recogniser = self._new_recogniser()
             if self._session.slow:
                 self._slow_down()
+        pcm, events = self._prepare(data)
+        return self._understand(self._recogniser.accept(pcm), events)
+
+    def _prepare(self, data: bytes) -> tuple[bytes, tuple[Event, ...]]:
         pcm = self._decoder.decode(data)
         self._keep.audio(pcm, self._stream.rate_hz)
         self._loudest_dbfs = max(self._loudest_dbfs, level_dbfs(pcm))
         events = self._listen_over_prompt(pcm)
         if self._over_prompt is not None and self._over_prompt.echo:
             pcm = bytes(len(pcm))  # the recogniser would understand it
-        heard = self._recogniser.accept(pcm)
+        return pcm, events
+
+    def _understand(self, heard: Heard, events: tuple[Event, ...]) -> Turn:
         self._in_words = bool(heard.partial)
         events += self._time_passed(heard)
         if heard.endpoint:

@@ -137,3 +137,22 @@ async def test_closing_waits_for_jobs_and_refuses_new_ones() -> None:
 def test_impossible_marks_are_refused(workers: int, high: int, low: int) -> None:
     with pytest.raises(ValueError, match="need 1 <= workers"):
         RecognitionPool(workers=workers, high_water=high, low_water=low)
+
+
+async def test_a_turn_on_the_loop_keeps_the_lane_and_takes_no_thread(pool: RecognitionPool) -> None:
+    gate, lane = Gate(), pool.lane()
+    others = [asyncio.create_task(pool.lane().run(gate.job, n)) for n in range(4)]
+    await turns()
+    assert pool.full
+    async with lane.turn():  # the marks do not hold it back
+        job = asyncio.create_task(lane.run(gate.job, 9))
+        await turns()
+        assert pool.jobs == 5
+    gate.open()
+    await asyncio.gather(job, *others)
+    assert gate.done[-1] == 9
+    assert pool.jobs == 0
+    await pool.aclose()
+    with pytest.raises(ServerError, match="shutting down"):
+        async with lane.turn():
+            pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -140,3 +141,74 @@ def test_new_hot_words_come_with_new_workers(installation: Installation) -> None
             call.close()
             eventually(lambda: not old.pids)
             eventually(lambda: not Path(f"/proc/{pid}").exists())
+
+
+async def test_on_an_event_loop_no_thread_waits_and_others_may_ask_too(
+    speech: SpeechWorkers,
+) -> None:
+    loop = asyncio.get_running_loop()
+    call, other = await asyncio.to_thread(speech.call), await asyncio.to_thread(speech.call)
+    assert not call.waits_on_loop
+    speech.attach(loop)
+    try:
+        assert call.waits_on_loop
+        with pytest.raises(RuntimeError, match="ask_soon"):
+            call.accept(b"")  # it would stop the loop that is to bring the answer
+
+        async def hears(call: RemoteRecogniser, pcm: bytes) -> str:
+            for at in range(0, len(pcm), 1600):
+                if (await call.accept_soon(pcm[at : at + 1600])).endpoint:
+                    break
+            return (await asyncio.to_thread(call.finish)).text
+
+        assert await asyncio.gather(hears(call, CANTONESE), hears(other, MANDARIN)) == [
+            "我想查吓社保",
+            "我要查公积金",
+        ]
+        with pytest.raises(AudioError, match="whole number"):
+            await call.accept_soon(b"\0")
+        # What is told is done before what is asked after it, whoever does either.
+        await asyncio.to_thread(call.settle, Language.MANDARIN, 0.99)
+        assert (await call.accept_soon(b"")).language is Language.MANDARIN
+        call.settle(Language.CANTONESE, 0.99)
+        assert (await asyncio.to_thread(call.accept, b"")).language is Language.CANTONESE
+    finally:
+        speech.detach(loop)
+    assert not call.waits_on_loop
+    assert utterance(call, MANDARIN).text == "我要查公积金"  # by the thread again
+
+
+async def test_on_an_event_loop_a_dead_worker_tells_those_who_wait(
+    installation: Installation,
+) -> None:
+    with SpeechWorkers.start(installation.settings(), workers=1) as speech:
+        call = speech.call()
+        speech.attach(asyncio.get_running_loop())
+        os.kill(speech.pids[0], signal.SIGSTOP)
+        waiting = asyncio.create_task(call.accept_soon(bytes(1600)))
+        in_a_thread = asyncio.create_task(asyncio.to_thread(call.finish))
+        while speech.waiting < 2:  # noqa: ASYNC110 - a counter sets no event
+            await asyncio.sleep(0)
+        os.kill(speech.pids[0], signal.SIGKILL)
+        for task in (waiting, in_a_thread):
+            with pytest.raises(ModelError, match="its process ended"):
+                await task
+        # The one that takes its place is attached too.
+        await asyncio.to_thread(eventually, lambda: len(speech.pids) == 1)
+        fresh = await asyncio.to_thread(speech.call)
+        while not fresh.waits_on_loop:  # noqa: ASYNC110 - neither does this
+            await asyncio.sleep(0)
+        assert (await fresh.accept_soon(b"")).partial == ""
+        speech.detach(asyncio.get_running_loop())
+
+
+async def test_more_than_a_socket_holds_is_sent_in_the_end(speech: SpeechWorkers) -> None:
+    loop = asyncio.get_running_loop()
+    call = await asyncio.to_thread(speech.call)
+    speech.attach(loop)
+    try:
+        # 2 MB at once: the worker reads on only when it has decoded what came before.
+        silence = asyncio.gather(*(call.accept_soon(bytes(100_000)) for _ in range(20)))
+        assert len(await silence) == 20
+    finally:
+        speech.detach(loop)

@@ -9,7 +9,7 @@ import signal
 import pytest
 from websockets.asyncio.client import connect
 
-from ivr.asr import workers
+from ivr.asr import worker_process
 from ivr.asr.workers import SpeechWorkers
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
@@ -55,7 +55,7 @@ async def test_a_killed_worker_hands_its_calls_to_a_person_and_no_others(
 async def test_a_worker_that_hangs_is_taken_for_dead(
     server: KapokServer, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(worker_process, "PATIENCE_S", 0.5)
     speech = workers_of(services)
     async with connect(server.url) as line:
         await ask(line, bytes(BLOCK))
