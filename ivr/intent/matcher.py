@@ -29,7 +29,7 @@ from ivr.intent.evidence import Evidence, Example, PhraseIndex, core
 from ivr.intent.needs import corrected, several
 from ivr.intent.normalise import normalise
 from ivr.intent.types import Candidate, Decision, Match
-from ivr.intent.urgent import PersonWish, asks_about
+from ivr.intent.urgent import PersonWish, asks_about, goes_on
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue
 
@@ -52,6 +52,7 @@ _LEAST_CANDIDATE = 0.01  # confidence below which a queue is no candidate
 _EMERGENCY_SURE = 0.5
 _EMERGENCY_ALIGNED = 0.25  # enough where the phrase itself was said
 _EMERGENCY_RECALL = 0.7  # share of the phrase that was said
+_ALWAYS_NOW = ("120",)  # whoever is ill again and again may be dying now
 _PERSON_SHARE = 0.4  # of the weight of the hypotheses
 
 _SURE: Final = (Decision.ROUTE, Decision.CONFIRM)
@@ -198,6 +199,9 @@ class Matcher:
         )
         if total < _EMERGENCY_SURE and found.evidence.recall[at] < _EMERGENCY_RECALL:
             return None
+        number = found.labels[at].removeprefix(_EMERGENCY)
+        if number not in _ALWAYS_NOW and goes_on(heard[0][0]):
+            return None
         return Match(
             text=best,
             normalised=heard[0][0],
@@ -205,7 +209,7 @@ class Matcher:
             queue=None,
             confidence=round(total, 4),
             candidates=found.candidates(),
-            emergency=found.labels[at].removeprefix(_EMERGENCY),
+            emergency=number,
         )
 
     def _wish_for_person(

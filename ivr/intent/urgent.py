@@ -14,7 +14,7 @@ from ivr.intent.normalise import normalise, strip_carriers
 from ivr.intent.sounds import character_syllables, table
 from ivr.language import Language
 
-__all__ = ["PersonWish", "asks_about"]
+__all__ = ["PersonWish", "asks_about", "goes_on"]
 
 # 人工 is part of another word before these, and after those.
 _WORD_GOES_ON = (
@@ -128,6 +128,19 @@ _PAST = re.compile(
 _NOW = re.compile(
     r"救命|救人|快(?:啲|点|来|嚟|D)|赶紧|紧急|现在|而家|正在|急救|即刻|马上|好大烟|好大火"
 )
+# What happens again and again, and what the authorities shall do about it: a complaint.
+_AGAIN = re.compile(
+    r"(?:每|天|夜|晚)(?:天|晚|夜|日|个?周末|个?星期|次)|日日|成日|成晚|次次|时时|经常|总是|老是|一直|常常|"
+    r"隔三差五|三天两头|三日两头|不时|三不五时|好多次|很多次|好几次|几次|呢排|最近|长期|一到(?:晚|夜)|"
+    r"(?:几|两|三|半|一)(?:个(?:几)?月|年)(?!前)|投诉|反映|加强|整治|巡逻|有冇人管|有没有人管|管一管|管下|"
+    r"希望|报(?:过|咗)(?:好多|很多|几)?次?警"
+)
+# Said so, it is happening or about to, or somebody is hurt or threatened.
+_DANGER = re.compile(
+    rf"{_NOW.pattern}|刚刚|刚才|啱啱|头先|突然|(?:打|斩|砍|杀|追|跟住|威胁|吓)(?:紧|住|咗)?我|"
+    r"杀|斩|砍|捅|刀|枪|血|绑架|强奸|跳楼|跳桥|自杀|轻生|爆炸|救|(?<!有)(?<!个)伤(?!害)|晕|昏"
+)
+_UNTIL_NOW = re.compile(r"(?:到|至)(?:而家|现在|目前)|而家仲|现在还(?=没|是)")
 
 
 def asks_about(text: str) -> bool:
@@ -138,3 +151,13 @@ def asks_about(text: str) -> bool:
     if _NOW.search(text):
         return False
     return bool(_PAPERS.search(text) or _PAST.search(text))
+
+
+def goes_on(text: str) -> bool:
+    """Whether a text about fights, smoke or crashes complains of what happens again and again.
+
+    An emergency is told in the present tense. Where somebody is in danger now (救命, 而家, 揸刀,
+    打我), or may be, it is none of these.
+    """
+    plain = _UNTIL_NOW.sub("", text)
+    return bool(_AGAIN.search(plain)) and not _DANGER.search(plain)

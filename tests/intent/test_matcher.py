@@ -237,6 +237,45 @@ def test_asking_about_an_emergency_is_none(matcher: Matcher, said: str, language
     assert matcher.match(said, language).decision is not Decision.EMERGENCY
 
 
+@pytest.mark.parametrize(
+    ("said", "language"),
+    [
+        ("楼下烧烤档成晚有人饮醉酒打交报咗几次警都冇人理", YUE),
+        ("呢条巷晚晚有人打大交嘈到成栋楼都瞓唔到你哋派人嚟管下", YUE),
+        ("夜总会门口每晚都有人打群架到现在都没人管", CMN),
+        ("小区门口经常有人聚众打架希望派出所加强巡逻", CMN),
+        ("这个路口三天两头撞车要求装红绿灯", CMN),
+        ("楼下饭店每天都冒浓烟", CMN),
+    ],
+)
+def test_what_happens_again_and_again_is_no_emergency(
+    matcher: Matcher, said: str, language: Language
+) -> None:
+    assert matcher.match(said, language).decision is not Decision.EMERGENCY
+
+
+@pytest.mark.parametrize(
+    ("said", "language", "number"),
+    [
+        ("佢哋成日喺度打交而家有人揸刀斩人", YUE, "110"),
+        ("我老公成日打我我好惊", YUE, "110"),
+        ("楼下经常打架现在又有人被打了流了很多血", CMN, "110"),
+        ("有人一直跟着我我很害怕快来人", CMN, "110"),
+        ("天天晚上有人拿刀在楼下乱砍", CMN, "110"),
+        ("最近老是跳闸刚才电线着火了", CMN, "119"),
+        ("这个路口经常撞车刚刚又有人被车撞了", CMN, "122"),
+        ("我爸经常头晕这次晕倒叫不醒", CMN, "120"),
+        ("我阿妈成日心口痛依家唔省人事", YUE, "120"),
+    ],
+)
+def test_a_habit_hides_no_danger(
+    matcher: Matcher, said: str, language: Language, number: str
+) -> None:
+    match = matcher.match(said, language)
+    assert match.decision is Decision.EMERGENCY
+    assert match.emergency == number
+
+
 # -- no evidence ----------------------------------------------------------------------------------
 
 
