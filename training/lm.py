@@ -2,7 +2,8 @@
 
 Counts come from jieba (Mandarin) and rime-cantonese (Cantonese); sentences from the transcripts of
 the training speakers, HKCanCor and the sentences collected for Common Voice, and the phrases of
-``queues.yaml`` in the carriers in which callers say them. KenLM's ``lmplz`` estimates the n-gram.
+``queues.yaml``, as they are and in the carriers in which callers say them. KenLM's ``lmplz``
+estimates an n-gram of each source, each sentence once; :mod:`training.ngram` mixes them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pypinyin import Style, pinyin
 
 from training import opengram, pronunciation
 from training.corpus import Corpus
+from training.ngram import Ngram, mixed, unigram
 from training.text import (
     domain_phrases,
     mandarin_words,
@@ -32,7 +34,7 @@ from training.text import (
     split_clauses,
 )
 
-__all__ = ["Lexicon", "estimate", "lm_sentences"]
+__all__ = ["SHARES", "Lexicon", "build", "estimate", "sources"]
 
 Lexicon = dict[str, list[tuple[str, ...]]]
 
@@ -52,12 +54,13 @@ CARRIERS = {
 
 #: Single characters are words too, so that nothing that can be said is out of the vocabulary.
 MOST_WORDS = 24_000
-DOMAIN_WEIGHT = 3
-UNIGRAM_TOKENS = 150_000
-TRANSCRIPT_WEIGHT = 2
 DRAWN = 30_000  # sentences drawn from open-gram
-#: n-grams seen no more often than this are left out, so that a model keeps below 25 MB
-PRUNE = {"cmn": (0, 1, 2), "yue": (0, 0, 1)}
+#: What each source counts in the n-gram: phrases as they are, in carriers, general sentences, and
+#: every word alone. The mixture that fits the development half of tests/intent/messages.tsv best
+#: has .75 of the phrases; more of the rest is for what no phrase is about.
+SHARES = {"phrases": 0.55, "carried": 0.1, "general": 0.31, "words": 0.04}
+#: n-grams of a source seen no more often than this are left out: a model keeps below 25 MB
+PRUNE = {"phrases": (0, 0, 0), "carried": (0, 0, 0), "general": (0, 0, 1)}
 
 
 def lexicon(language: str, text_folder: Path, must: Counter[str]) -> tuple[Lexicon, Counter[str]]:
@@ -144,22 +147,25 @@ class Segmenter:
         return [w for w in self.jieba.cut(sentence, HMM=False) if w.strip()]
 
 
-def lm_sentences(
+def sources(
     language: str, corpus: Corpus, text_folder: Path, queues: Path, segment: Segmenter
-) -> list[list[str]]:
-    """Training sentences of the n-gram, as words; the weight of a source is its repetition."""
+) -> dict[str, list[list[str]]]:
+    """Sentences to count, as words, by source; the sources of :data:`SHARES` but single words."""
     rng = random.Random(1)
-    out: list[list[str]] = []
-    for phrase in domain_phrases(queues, language):
-        for _ in range(DOMAIN_WEIGHT):
-            out += [segment.cut(c % phrase) for c in rng.sample(CARRIERS[language], 6)]
-    out += [segment.cut(p) for p in off_topic_phrases(queues, language)]
-    for clip in corpus.of(language, "sentence", "phrase"):
-        out += TRANSCRIPT_WEIGHT * [segment.cut(c) for c in split_clauses(clip.label)]
-    general = sentences(text_folder, language)
-    if general:
-        out += [segment.cut(s) for s in general]
-    return out
+    phrases = domain_phrases(queues, language)
+    transcripts = [
+        clause
+        for clip in corpus.of(language, "sentence", "phrase")
+        for clause in split_clauses(clip.label)
+    ]
+    general = [segment.cut(s) for s in (*transcripts, *sentences(text_folder, language))]
+    if language == "cmn":
+        general += drawn_sentences(DRAWN, segment)
+    return {
+        "phrases": [segment.cut(p) for p in (*phrases, *off_topic_phrases(queues, language))],
+        "carried": [segment.cut(c % p) for p in phrases for c in rng.sample(CARRIERS[language], 6)],
+        "general": general,
+    }
 
 
 def drawn_sentences(count: int, segment: Segmenter) -> list[list[str]]:
@@ -175,11 +181,9 @@ def drawn_sentences(count: int, segment: Segmenter) -> list[list[str]]:
     return [segment.cut(s) for s in drawn if len(s) > 1]
 
 
-def word_sentences(counts: Counter[str], words: Lexicon) -> list[list[str]]:
-    """Single words as sentences, as often as the square root of their counts suggests."""
-    weight = {w: math.sqrt(counts.get(w, 1) + 1) for w in words}
-    total = sum(weight.values())
-    return [[w] for w, x in weight.items() for _ in range(1 + round(UNIGRAM_TOKENS * x / total))]
+def word_weights(counts: Counter[str], words: Lexicon) -> dict[str, float]:
+    """How likely each word is alone: the square root of its count, so that rare ones can be said."""
+    return {w: math.sqrt(counts.get(w, 1) + 1) for w in words}
 
 
 def estimate(
@@ -222,11 +226,15 @@ def build(language: str, corpus: Corpus, text_folder: Path, queues: Path, arpa: 
     """Lexicon and n-gram of a language."""
     counts = _mandarin_counts() if language == "cmn" else _cantonese_counts(text_folder)
     segment = Segmenter(counts)
-    text = lm_sentences(language, corpus, text_folder, queues, segment)
-    if language == "cmn":
-        text += drawn_sentences(DRAWN, segment)
+    text = sources(language, corpus, text_folder, queues, segment)
     must = Counter(w for p in domain_phrases(queues, language) for w in segment.cut(p))
     must += Counter(c for c in CARRIERS[language] for c in re.findall(r"[^%s]", c))
     words, counts = lexicon(language, text_folder, must)
-    estimate(text + word_sentences(counts, words), words, arpa, prune=PRUNE[language])
+    parts = [(unigram(word_weights(counts, words)), SHARES["words"])]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, listed in text.items():
+            one = Path(folder, f"{name}.arpa")
+            estimate(listed, words, one, prune=PRUNE[name])
+            parts.append((Ngram.read(one), SHARES[name]))
+    mixed(parts).write(arpa)
     return words
