@@ -321,6 +321,11 @@ class RecognitionSettings(_Model):
     max_utterance_s: Seconds = Field(default=20.0, examples=["max_utterance_s: 20"])
     #: Whether only speech is decoded, and silence after it ends the utterance.
     voice_gate: bool = Field(default=True, strict=True, examples=["voice_gate: true"])
+    #: Where one language fits an utterance so many times as well as speech has to, the other's
+    #: model is not asked; null: both are, always. See bench/one_language.py.
+    sure_score: Annotated[float, Strict(), Field(ge=1, le=100, allow_inf_nan=False)] | None = Field(
+        default=4.5, examples=["sure_score: 4.5"]
+    )
 
     @property
     def threads(self) -> int:

@@ -4,6 +4,12 @@ Every block of audio goes to the recogniser of each language. While the caller s
 result of the leading language is shown; at the end of an utterance the language is decided from
 both results and the call so far (:mod:`ivr.asr.language_decision`).
 
+Hearing all in two languages costs twice as much as hearing it in one. With ``sure_score`` one
+language goes on alone once it leads, and the other's audio is only kept. At the end of the
+utterance the language must fit what was heard so well (:meth:`LanguageDecider.fits_alone`) that
+the other need not be asked; else the other hears what was kept, and both are weighed as ever. So a
+caller may switch at any time, and a wrong guess costs no more than the time it would have saved.
+
 With a voice gate (:mod:`ivr.asr.voice_gate`) only speech is decoded, from a little before it begins
 until the silence after it, and that silence ends the utterance; the decoders' own endpoints count
 too, where a noise keeps the gate open.
@@ -54,10 +60,11 @@ class EndpointRules:
     #: with a voice gate: the silence after words that ends the utterance, s;
     #: :attr:`min_trailing_silence_s` raises it
     end_silence_s: float = 0.5
-    #: with a voice gate: the silence after which it shuts where no words came, s
-    shut_s: float = 1.2
+    #: with a voice gate: so much silence after a voice is decoded at once, s; more waits until a
+    #: voice follows, for most silence ends an utterance and tells nothing
+    hold_s: float = 0.15
     #: with a voice gate: audio from before the voice that is decoded too, s
-    lead_s: float = 0.7
+    lead_s: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,9 @@ class Utterance:
 
     language: Language
     language_confidence: float  # probability, 0 to 1
-    recognitions: Mapping[Language, Recognition]  # of every language that was listened to
+    #: of every language that was listened to; of one where it fits so well that the other was
+    #: not asked
+    recognitions: Mapping[Language, Recognition]
     start_s: float  # where it began, from the start of the call
     duration_s: float
     #: processor time that each language's model took for it, seconds
@@ -108,6 +117,11 @@ class Utterance:
         return replace(self, language=language, language_confidence=confidence)
 
 
+#: Both languages hear an utterance for so long, s: the lead of silence, and a word or two.
+_BOTH_HEAR_S = 1.4
+#: ... unless the call so far tells the language so surely, log-odds (0.77; after an utterance of
+#: which the language was told with 0.88).
+_KNOWN_LOG_ODDS = 1.2
 #: Audio goes to the decoders in blocks of so much where a gate finds the end of speech, seconds.
 _GATED_BLOCK_S = 0.2
 _GATE_RATE_HZ = 8_000
@@ -127,16 +141,19 @@ class _Channel:
         self._gathered = b""
         self.computed_s = 0.0  # since the last utterance
 
-    def accept(self, pcm: bytes) -> None:
+    def accept(self, pcm: bytes, *, decode: bool = True) -> None:
         self._gathered += self._resampler.resample(pcm)
-        if len(self._gathered) >= self._block:
+        if decode and len(self._gathered) >= self._block:
             with self._timed():
                 self.endpoint = self.recogniser.accept(self._gathered)
             self._gathered = b""
 
-    def finish(self) -> Recognition:
+    def finish(self, *, without_s: float = 0.0) -> Recognition:
+        """Close the utterance; the last ``without_s`` of what was only gathered is left out."""
+        rest = self._gathered + self._resampler.flush()
+        left_out = min(len(rest), 2 * round(without_s * self.recogniser.rate_hz))
         with self._timed():
-            self.recogniser.accept(self._gathered + self._resampler.flush())
+            self.recogniser.accept(rest[: len(rest) - left_out])
             recognition = self.recogniser.finish()
         self._gathered = b""
         self.endpoint = False
@@ -168,6 +185,8 @@ class BilingualRecogniser:
             wants another.
         rules: when an utterance is over.
         gate: decides what is decoded; None decodes everything.
+        sure_score: with a gate: one language is enough where it fits so many times as well as
+            speech must; None asks both always.
 
     Raises:
         ConfigError: there is no recogniser, or one is filed under another language than its own.
@@ -182,6 +201,7 @@ class BilingualRecogniser:
         rate_hz: int = 8000,
         rules: EndpointRules | None = None,
         gate: VoiceGate | None = None,
+        sure_score: float | None = None,
     ) -> None:
         _check(recognisers)
         self._rate_hz = check_rate(rate_hz)
@@ -192,6 +212,8 @@ class BilingualRecogniser:
             for language, recogniser in recognisers.items()
         }
         self._gate = gate
+        self._sure_score = sure_score if gate is not None else None
+        self._alone: Language | None = None  # decodes this utterance; the other waits
         self._level = LevelControl(rate_hz)
         self._to_gate = Resampler(rate_hz, _GATE_RATE_HZ) if gate else None
         self._decoding = gate is None  # whether audio goes to the recognisers
@@ -200,6 +222,7 @@ class BilingualRecogniser:
         self._leading: Language | None = None
         self._listening = tuple(self._channels)  # the languages that hear this utterance
         self._partial = ""  # of the leading language
+        self._closed: dict[Language, Recognition] | None = None  # of an utterance to be finished
         # Places on the call's own clock, in samples:
         self._now = 0
         self._start = 0  # of the utterance
@@ -242,6 +265,8 @@ class BilingualRecogniser:
             known = ", ".join(self._channels)
             raise ConfigError(f"no model for {language} is configured, only for {known}")
         self._kept = language
+        if self._alone is not None and language is not None:
+            self._alone = None  # what waits is heard now
         if self._now == self._start:
             self._listening = self._to_listen()
 
@@ -262,13 +287,14 @@ class BilingualRecogniser:
         if pcm:
             self._now += len(pcm) // 2
             self._hear(pcm)
+        if self._decoding and not any(self._partials().values()):
+            self._let_go_of_wordless_audio()
         partials = self._partials()
         language, confidence = self._lead(partials)
+        self._go_alone(language, partials)
         if partials[language] != self._partial:
             self._partial, self._word_at = partials[language], self._now
         speech = any(partials.values())
-        if not speech and self._decoding:
-            self._let_go_of_wordless_audio()
         since_word_s = self._seconds(self._now - self._word_at)
         return Heard(
             partial=self._partial,
@@ -295,12 +321,15 @@ class BilingualRecogniser:
                 self._tail = b""
                 self._start = self._now - len(pcm) // 2
                 self._decoding = True
+                if abs(self._prior) >= _KNOWN_LOG_ODDS:
+                    self._go_alone(Language.CANTONESE if self._prior > 0 else Language.MANDARIN)
             pcm = self._level.apply(pcm)
-        self._feed(pcm)
+        self._feed(pcm, decode=self._gate is None or self._gate.silence_s <= self._rules.hold_s)
 
-    def _feed(self, pcm: bytes) -> None:
+    def _feed(self, pcm: bytes, *, decode: bool = True) -> None:
         for language in self._listening:
-            self._channels[language].accept(pcm)
+            decodes = decode and self._alone in (None, language)
+            self._channels[language].accept(pcm, decode=decodes)
         self._remember(pcm, self._rules.overlap_s)
 
     def _remember(self, pcm: bytes, seconds: float) -> None:
@@ -308,11 +337,14 @@ class BilingualRecogniser:
         self._tail = (self._tail + pcm)[-kept:] if kept else b""
 
     def _let_go_of_wordless_audio(self) -> None:
-        """Waiting costs no memory, and with a gate no decoding either."""
-        if self._gate is not None and self._gate.silence_s >= self._rules.shut_s:
+        """Waiting costs no memory, and with a gate no decoding either.
+
+        Words may be in what has been heard and not decoded yet: a short one, and silence.
+        """
+        if self._is_silent():
+            closed = self._close()
             self._shut()
-            for language in self._listening:
-                self._channels[language].reset()
+            self._closed = closed if any(r.best for r in closed.values()) else None
         elif self._seconds(self._now - self._start) >= self._rules.restart_s:
             self._restart()
 
@@ -322,10 +354,48 @@ class BilingualRecogniser:
             self._gate.shut()
             self._decoding = False
 
+    def _is_silent(self) -> bool:
+        """Whether the silence that ends an utterance has come; known with a gate only."""
+        rules = self._rules
+        return self._gate is not None and self._gate.silence_s >= max(
+            rules.end_silence_s, rules.min_trailing_silence_s
+        )
+
+    def _close(self) -> dict[Language, Recognition]:
+        """What each language makes of all that was heard; silence at the end tells nothing."""
+        silence_s = self._gate.silence_s if self._gate is not None else 0.0
+        without_s = max(0.0, silence_s - self._rules.hold_s)
+        found: dict[Language, Recognition] = {}
+        if self._alone is not None and self._sure_score is not None:
+            alone = self._channels[self._alone].finish(without_s=without_s)
+            found[self._alone] = alone
+            if self._decider.fits_alone(alone, self._sure_score):
+                self._channels[self._alone.other].reset()
+                return found
+        for language in self._listening:
+            if language not in found:
+                found[language] = self._channels[language].finish(without_s=without_s)
+        return found
+
     def _partials(self) -> dict[Language, str]:
+        if self._closed is not None:
+            return {language: found.text for language, found in self._closed.items()}
         return {
             language: self._channels[language].recogniser.partial() for language in self._listening
         }
+
+    def _go_alone(self, language: Language, partials: Mapping[Language, str] | None = None) -> None:
+        """From now on only ``language`` decodes, where that is wanted and it is time for it.
+
+        ``partials`` where it leads by what has been heard; without, the call so far tells it.
+        """
+        if self._sure_score is None or self._alone is not None or self._kept is not None:
+            return
+        if language not in self._listening or len(self._listening) == 1:
+            return
+        heard_s = self._seconds(self._now - self._start)
+        if partials is None or (heard_s >= _BOTH_HEAR_S and any(partials.values())):
+            self._alone = language
 
     def _lead(self, partials: Mapping[Language, str]) -> tuple[Language, float]:
         if self._kept is not None and self._kept in partials:
@@ -333,21 +403,22 @@ class BilingualRecogniser:
         language, confidence = self._decider.leading(
             partials, prior=self._prior, current=self._leading
         )
+        if self._alone is not None and language is not self._alone:
+            language, confidence = self._alone, 1.0 - confidence
         self._leading = language
         return language, confidence
 
     def _is_endpoint(self, leading: Language, since_word_s: float) -> bool:
         if self._seconds(self._now - self._start) >= self._rules.max_utterance_s:
             return True
-        if self._gate is not None and self._gate.silence_s >= max(
-            self._rules.end_silence_s, self._rules.min_trailing_silence_s
-        ):
+        if self._closed is not None or self._is_silent():
             return True
         if since_word_s < self._rules.min_trailing_silence_s:
             return False
         ended = [language for language in self._listening if self._channels[language].endpoint]
         late = since_word_s >= self._rules.other_language_after_s
-        return leading in ended or (late and bool(ended))
+        # Of a language that goes on alone it is not known yet whether it understands anything.
+        return (leading in ended and self._alone is None) or (late and bool(ended))
 
     def _restart(self) -> None:
         """Let go of wordless audio; its last moments are heard again."""
@@ -364,7 +435,7 @@ class BilingualRecogniser:
         Where nothing was said, or noise alone was heard, the text is empty and the language is
         that of the call so far.
         """
-        recognitions = {language: self._channels[language].finish() for language in self._listening}
+        recognitions = self._closed if self._closed is not None else self._close()
         if self._decider.is_noise(recognitions):
             recognitions = {k: replace(r, hypotheses=()) for k, r in recognitions.items()}
         decision = self._decide(recognitions)
@@ -374,7 +445,7 @@ class BilingualRecogniser:
             recognitions=recognitions,
             start_s=self._seconds(self._start),
             duration_s=self._seconds(self._now - self._start),
-            computed_s={code: self._channels[code].computed_s for code in recognitions},
+            computed_s={code: self._channels[code].computed_s for code in self._listening},
         )
         for channel in self._channels.values():
             channel.computed_s = 0.0
@@ -394,6 +465,8 @@ class BilingualRecogniser:
     def _decide(self, recognitions: Mapping[Language, Recognition]) -> LanguageDecision:
         if self._kept is not None and self._kept in recognitions:
             recognitions = {self._kept: recognitions[self._kept]}
+        if self._alone is not None and len(recognitions) == 1:
+            return self._decider.alone(self._alone)
         return self._decider.decide(recognitions, prior=self._prior)
 
     def reset(self) -> None:
@@ -404,7 +477,8 @@ class BilingualRecogniser:
 
     def _next_utterance(self, *, leading: Language | None) -> None:
         self._start = self._word_at = self._now
-        self._partial, self._tail = "", b""
+        self._partial, self._tail, self._closed = "", b"", None
+        self._alone = None
         self._shut()
         self._leading = leading
         self._listening = self._to_listen()

@@ -34,8 +34,8 @@ _log = logging.getLogger(__name__)
 #: The weights of the language decision, beside the model directories.
 LANGUAGE_WEIGHTS = "language.json"
 
-#: Where a voice gate finds the end of speech, Vosk's network may run in large blocks: 0.6 s.
-GATED_FRAMES_PER_CHUNK = 60
+#: Where a voice gate finds the end of speech, Vosk's network may run in large blocks: 1.2 s.
+GATED_FRAMES_PER_CHUNK = 120
 
 Loader = Callable[[Path, Language], Engine]
 
@@ -124,6 +124,9 @@ class Speech:
     alternatives: int = 10
     #: finds the speech in a call's audio; None: all audio is decoded
     voice: VoiceModel | None = None
+    #: where one language fits so many times as well as speech must, the other is not asked; None:
+    #: both are, always
+    sure_score: float | None = None
     #: threads that a server needs for each core: these decode themselves
     jobs_each: ClassVar[int] = 1
 
@@ -141,7 +144,12 @@ class Speech:
         }
         gate = VoiceGate(self.voice.stream()) if self.voice is not None else None
         return BilingualRecogniser(
-            recognisers, self.decider, rate_hz=rate_hz, rules=self.rules, gate=gate
+            recognisers,
+            self.decider,
+            rate_hz=rate_hz,
+            rules=self.rules,
+            gate=gate,
+            sure_score=self.sure_score,
         )
 
 
@@ -170,6 +178,7 @@ def load_speech(
         rules=EndpointRules(max_utterance_s=settings.recognition.max_utterance_s),
         alternatives=settings.recognition.alternatives,
         voice=VoiceModel.load() if gated else None,
+        sure_score=settings.recognition.sure_score,
     )
 
 

@@ -54,6 +54,11 @@ _CANTONESE_ONLY = frozenset("嘅喺唔咗嘢啲冇佢哋咁乜嚟揾睇嗰噉畀
 _MANDARIN_ONLY = frozenset("的是了不没这那们什么吗呢她它还很在给吧着谁哪怎您找")
 _SYLLABLE = re.compile(r"[\u3400-\u9fff]|[A-Za-z]+|[0-9]")
 
+#: Of a language that fits alone: posterior of its best hypothesis, at least.
+_LEAST_POSTERIOR = 0.3
+#: ... and how probable that language then is; measured by bench/one_language.py.
+_PROBABLE_ALONE = 0.99
+
 _EVIDENCE_CAP = 8.0  # log-odds: never surer than 0.9997 of one utterance
 
 
@@ -211,6 +216,25 @@ class LanguageDecider:
         """Whether no language fits what was heard: words found in babble, a tune, a dog."""
         least = self.weights.least_score_per_s
         return least is not None and score_per_s(recognitions) < least
+
+    def fits_alone(self, recognition: Recognition, sure_score: float) -> bool:
+        """Whether one language fits what was heard so well that the other need not be asked.
+
+        ``sure_score`` is how many times as well as speech must fit at all
+        (:attr:`Weights.least_score_per_s`): a share of what real speech scores in its own language,
+        fitted with the models. Where that is not known, nothing fits alone.
+        """
+        least, best = self.weights.least_score_per_s, recognition.best
+        if least is None or best is None or recognition.score is None:
+            return False
+        enough = sure_score * least * recognition.duration_s
+        return recognition.score >= enough and best.confidence >= _LEAST_POSTERIOR
+
+    def alone(self, language: Language) -> LanguageDecision:
+        """The decision for a language that fits alone."""
+        sign = 1.0 if language is Language.CANTONESE else -1.0
+        odds = sign * math.log(_PROBABLE_ALONE / (1.0 - _PROBABLE_ALONE))
+        return LanguageDecision(language, _PROBABLE_ALONE, odds, odds)
 
     def evidence(self, recognitions: Mapping[Language, Recognition]) -> float:
         """Log-odds of Cantonese from one utterance; 0 where neither language heard a word."""

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tone_model import CANTONESE_WORDS, MANDARIN_WORDS, RATE_HZ, say, tone
 
+from ivr.asr import language_decision
 from ivr.asr.bilingual import BilingualRecogniser, EndpointRules, Heard
+from ivr.asr.engine import Recogniser, Recognition
 from ivr.asr.language_decision import LanguageDecider, Weights
+from ivr.asr.voice_gate import VoiceGate
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.errors import AudioError, ConfigError
 from ivr.language import Language
@@ -24,10 +31,15 @@ def call(mandarin: VoskEngine, cantonese: VoskEngine) -> BilingualRecogniser:
 
 
 def make(
-    *engines: VoskEngine, rate_hz: int = RATE_HZ, rules: EndpointRules | None = None
+    *engines: VoskEngine,
+    recognisers: Mapping[Language, Recogniser] | None = None,
+    weights: Weights | None = None,
+    rate_hz: int = RATE_HZ,
+    **options: Any,
 ) -> BilingualRecogniser:
-    recognisers = {engine.language: engine.recogniser() for engine in engines}
-    return BilingualRecogniser(recognisers, LanguageDecider(), rate_hz=rate_hz, rules=rules)
+    of_engines = {engine.language: engine.recogniser() for engine in engines}
+    decider = LanguageDecider(weights or Weights())
+    return BilingualRecogniser(recognisers or of_engines, decider, rate_hz=rate_hz, **options)
 
 
 def feed(
@@ -242,3 +254,192 @@ def test_noise_is_no_words(mandarin: VoskEngine, cantonese: VoskEngine) -> None:
     assert utterance.text == ""
     assert all(r.best is None for r in utterance.recognitions.values())
     assert call.log_odds == 0.0
+
+
+# --- with a voice gate --------------------------------------------------------------------------
+
+
+class LoudGate(VoiceGate):
+    """A gate to which whatever is loud is a voice."""
+
+    def __init__(self) -> None:
+        super().__init__(Loudness())
+
+    def _take(self, chunk: bytes) -> None:
+        voiced = float(np.abs(np.frombuffer(chunk, "<i2")).max()) > 1000
+        self.open = self.open or voiced
+        self._silent_chunks = 0 if voiced else self._silent_chunks + 1
+
+
+class Loudness:
+    def probability(self, chunk: npt.NDArray[np.float32]) -> float:
+        return 0.0
+
+    def reset(self) -> None:
+        pass
+
+
+class Counting:
+    """A recogniser that knows how much it was given to decode, and sees no endpoints."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+        self.language, self.rate_hz = recogniser.language, recogniser.rate_hz
+        self.decoded_s = 0.0
+
+    def accept(self, pcm: bytes) -> bool:
+        self.decoded_s += len(pcm) / 2 / RATE_HZ
+        self._recogniser.accept(pcm)
+        return False
+
+    def partial(self) -> str:
+        return self._recogniser.partial()
+
+    def finish(self) -> Recognition:
+        return self._recogniser.finish()
+
+    def reset(self) -> None:
+        self._recogniser.reset()
+
+
+class Late(Counting):
+    """... whose words are known only once it is finished, as those of a large block are."""
+
+    def partial(self) -> str:
+        return ""
+
+
+class Deaf(Late):
+    """... and that never hears a word."""
+
+    def finish(self) -> Recognition:
+        return replace(super().finish(), hypotheses=())
+
+
+def test_silence_is_decoded_once_a_voice_follows_it(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    counted = Counting(mandarin.recogniser())
+    call = make(
+        mandarin,
+        cantonese,
+        recognisers={CMN: counted, YUE: Counting(cantonese.recogniser())},
+        rules=EndpointRules(end_silence_s=0.9, hold_s=0.2, lead_s=0.5),
+        gate=LoudGate(),
+    )
+    speech = say(MANDARIN_WORDS, "我", "要", before_s=0.5, after_s=0.7)
+    pause_and_more = say(MANDARIN_WORDS, "社保", before_s=0.0, after_s=0.0)
+    heard = feed(call, speech + pause_and_more)
+    assert not any(h.endpoint for h in heard)
+    whole_s = len(speech + pause_and_more) / 2 / RATE_HZ
+    assert counted.decoded_s == pytest.approx(whole_s, abs=0.35)  # the pause too
+    assert feed(call, bytes(2 * RATE_HZ))[-1].endpoint
+    utterance = call.finish()
+    assert utterance.text == "我要社保"
+    assert counted.decoded_s == pytest.approx(whole_s + 0.2, abs=0.15)  # and no more silence
+
+
+def test_a_word_that_is_not_decoded_when_silence_comes_ends_the_utterance_too(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    call = make(
+        mandarin,
+        cantonese,
+        recognisers={CMN: Late(mandarin.recogniser()), YUE: Late(cantonese.recogniser())},
+        gate=LoudGate(),
+    )
+    *before, last = feed(call, say(MANDARIN_WORDS, "我", before_s=1.0, after_s=2.0))
+    assert last.endpoint
+    assert last.speech
+    assert last.partial == "我"
+    assert not any(h.speech for h in before)
+    assert call.finish().text == "我"
+
+
+def test_noise_without_words_ends_nothing_and_is_let_go_of(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    recognisers = {CMN: Deaf(mandarin.recogniser()), YUE: Deaf(cantonese.recogniser())}
+    call = make(recognisers=recognisers, gate=LoudGate(), rules=EndpointRules(no_input_s=2.0))
+    heard = feed(call, tone(2500, 0.3) + bytes(6 * RATE_HZ))
+    assert not any(h.endpoint or h.speech for h in heard)
+    assert heard[-1].no_input
+    assert recognisers[CMN].decoded_s < 1.0
+
+
+@pytest.fixture
+def any_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a tone model several readings are about as likely."""
+    monkeypatch.setattr(language_decision, "_LEAST_POSTERIOR", 0.0)
+
+
+LONG_MANDARIN = say(MANDARIN_WORDS, *["我", "要", "社保"] * 3, after_s=1.2)
+LONG_CANTONESE = say(CANTONESE_WORDS, *["我", "想", "查吓", "社保"] * 2, after_s=1.2)
+#: Under these whatever is found likely enough fits alone.
+SURE = Weights(least_score_per_s=-1e9)
+#: Under these nothing does: nobody knows what speech scores.
+UNSURE = Weights(least_score_per_s=None)
+
+
+def counting(mandarin: VoskEngine, cantonese: VoskEngine) -> dict[Language, Counting]:
+    return {CMN: Counting(mandarin.recogniser()), YUE: Counting(cantonese.recogniser())}
+
+
+@pytest.mark.usefixtures("any_posterior")
+@pytest.mark.parametrize(("pcm", "language"), [(LONG_MANDARIN, CMN), (LONG_CANTONESE, YUE)])
+def test_a_language_that_fits_alone_spares_the_other(
+    mandarin: VoskEngine, cantonese: VoskEngine, pcm: bytes, language: Language
+) -> None:
+    counted = counting(mandarin, cantonese)
+    call = make(recognisers=counted, weights=SURE, gate=LoudGate(), sure_score=1.0)
+    assert feed(call, pcm)[-1].endpoint
+    utterance = call.finish()
+    assert utterance.language is language
+    assert list(utterance.recognitions) == [language]
+    assert 0.95 < utterance.language_confidence < 1.0
+    assert counted[language.other].decoded_s < counted[language].decoded_s - 0.5
+    assert set(utterance.computed_s) == set(Language)
+    # What the call has told is enough for the next one; nothing is left over from the first.
+    before_s = counted[language.other].decoded_s
+    assert feed(call, pcm)[-1].endpoint
+    assert call.finish().text == utterance.text
+    assert counted[language.other].decoded_s == before_s
+
+
+@pytest.mark.parametrize(("pcm", "language"), [(LONG_MANDARIN, CMN), (LONG_CANTONESE, YUE)])
+def test_where_none_fits_alone_all_is_as_if_both_had_heard_all(
+    mandarin: VoskEngine, cantonese: VoskEngine, pcm: bytes, language: Language
+) -> None:
+    both = make(recognisers=counting(mandarin, cantonese), gate=LoudGate())
+    alone = make(
+        recognisers=counting(mandarin, cantonese), weights=UNSURE, gate=LoudGate(), sure_score=1.0
+    )
+    for call in (both, alone):
+        assert feed(call, pcm)[-1].endpoint
+    assert replace(both.finish(), computed_s={}) == replace(alone.finish(), computed_s={})
+
+
+def test_a_caller_may_switch_languages_though_one_goes_on_alone(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    call = make(mandarin, cantonese, weights=SURE, gate=LoudGate(), sure_score=1.0)
+    for _ in range(3):
+        feed(call, CANTONESE)
+        call.finish()
+    assert call.log_odds > 1
+    feed(call, MANDARIN)
+    utterance = call.finish()
+    assert utterance.language is CMN
+    assert utterance.text == "我要社保"
+
+
+def test_a_language_that_is_asked_for_hears_what_waited(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    counted = counting(mandarin, cantonese)
+    call = make(recognisers=counted, weights=SURE, gate=LoudGate(), sure_score=1.0)
+    feed(call, LONG_CANTONESE[: -2 * RATE_HZ], until_endpoint=False)
+    call.keep(CMN)
+    feed(call, bytes(2 * RATE_HZ))
+    assert call.finish().language is CMN
+    assert counted[CMN].decoded_s == pytest.approx(counted[YUE].decoded_s, abs=0.25)

@@ -195,3 +195,24 @@ def test_what_no_language_fits_is_noise(
     decider = LanguageDecider(Weights(least_score_per_s=least))
     recognitions = {CMN: heard("好", score=scores[0]), YUE: heard("好", score=scores[1])}
     assert decider.is_noise(recognitions) is noise
+
+
+def test_a_language_fits_alone_by_its_score_and_its_posterior() -> None:
+    decider = LanguageDecider(Weights(least_score_per_s=10.0))
+
+    def heard(score: float | None, confidence: float) -> Recognition:
+        best = Hypothesis("好", (), score=0.0, confidence=confidence)
+        return Recognition((best,), duration_s=2.0, score=score)
+
+    assert decider.fits_alone(heard(70.0, 0.5), 3.5)
+    assert not decider.fits_alone(heard(69.0, 0.5), 3.5)
+    assert not decider.fits_alone(heard(70.0, 0.2), 3.5)
+    assert not decider.fits_alone(heard(None, 0.5), 3.5)
+    assert not decider.fits_alone(Recognition((), duration_s=2.0, score=70.0), 3.5)
+    unknown = LanguageDecider(Weights(least_score_per_s=None))
+    assert not unknown.fits_alone(heard(70.0, 0.5), 1.0)
+    for language in Language:
+        decision = decider.alone(language)
+        assert decision.language is language
+        assert decision.confidence == 0.99
+        assert (decision.log_odds > 0) is (language is Language.CANTONESE)
