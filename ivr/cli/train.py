@@ -15,7 +15,7 @@ from rich.table import Table
 from ivr.cli.progress import progress
 from ivr.intent.calibration import CALIBRATION_FILE
 from ivr.intent.evaluate import Figures, Outcome, Share, measure, threshold
-from ivr.intent.train import FOLDS, Trained, train
+from ivr.intent.train import FOLDS, Form, Trained, train
 from ivr.language import Language
 from ivr.queues.catalogue import load_catalogue
 from ivr.settings import load_settings
@@ -43,8 +43,8 @@ def command(
     """Fit how the matcher weighs its evidence to your phrases, and say how well it finds them.
 
     Each phrase is judged by a matcher that does not know its wording, and by one that knows no
-    wording of the same matter; as written and with simulated recognition errors; alone and amid
-    the talk of a longer message. The weights go
+    wording of the same matter; as written, with simulated recognition errors, and as Kapok's
+    recognisers heard it on noisy lines; alone and amid the talk of a longer message. The weights go
     into calibration.json beside queues.yaml, which a running server takes up; delete it to go back
     to Kapok's own.
     """
@@ -75,13 +75,16 @@ def _table(trained: Trained) -> Table:
     )
     for language in Language:
         for (dealt, form, rate), outcomes in trained.outcomes.items():
-            figures = measure(_by_language(outcomes)[language])
+            spoken = _by_language(outcomes)[language]
+            if not spoken:
+                continue
+            figures = measure(spoken)
             cells = [_cell(getattr(figures, name)) for name in _COLUMNS]
             table.add_row(
                 language,
                 dealt,
                 form,
-                f"{rate:.0%}",
+                "as heard" if form is Form.HEARD else f"{rate:.0%}",
                 *cells,
                 f"{figures.calibration_error:.3f}",
             )
@@ -125,5 +128,6 @@ def _object(trained: Trained, target: float) -> dict[str, Any]:
             }
             for (dealt, form, rate), o in trained.outcomes.items()
             for language in Language
+            if _by_language(o)[language]
         ],
     }
