@@ -13,9 +13,11 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import select
 import signal
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
@@ -52,14 +54,29 @@ def serve(connection: Connection) -> None:
     gc.collect()
     gc.freeze()  # what was loaded stays: collections need not look through it again and again
     calls: dict[int, Any] = {}
-    while True:
-        number, method, call, given = connection.recv()
+    for number, method, call, given in _in_order(connection):
         try:
             value = _do(calls, method, call, given, speech.call)
         except Exception as error:
             value = error
         if number is not None:
             connection.send((number, value))
+
+
+def _in_order(connection: Connection) -> Iterator[tuple[int | None, str, int, Any]]:
+    """What is asked: the end of an utterance before audio, for which no caller waits so hard.
+
+    Of one call nothing overtakes anything: it asks for one step at a time.
+    """
+    first: deque[Any] = deque()
+    audio: deque[Any] = deque()
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    while True:
+        while poll.poll(0 if first or audio else None):
+            message = connection.recv()
+            (audio if message[1] == "accept" else first).append(message)
+        yield (first or audio).popleft()
 
 
 def _do(calls: dict[int, Any], method: str, call: int, given: Any, new: Callable[..., Any]) -> Any:

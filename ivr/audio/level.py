@@ -75,11 +75,17 @@ class LevelControl:
         return louder
 
     def _follow(self, samples: Samples) -> None:
-        for start in range(0, len(samples), self._frame):
-            frame = samples[start : start + self._frame]
-            rms = float(np.sqrt(np.mean(frame * frame)))
-            self._recent.append(rms)
-            if rms >= LEAST_RMS and rms >= ABOVE_NOISE * min(self._recent):
-                self._peaks.append(float(np.abs(frame).max()))
+        whole = len(samples) - len(samples) % self._frame
+        self._note(samples[:whole].reshape(-1, self._frame))
+        if whole < len(samples):
+            self._note(samples[whole:].reshape(1, -1))
         if len(self._peaks) * FRAME_S >= LEARN_S:
             self._gain = min(MOST_GAIN, max(1.0, TARGET_PEAK / max(self._peaks)))
+
+    def _note(self, frames: Samples) -> None:
+        """Frames, shape ``(count, samples)``; all at once, for NumPy asks more for each call."""
+        levels = np.sqrt(np.mean(frames * frames, axis=1)).tolist()
+        for rms, peak in zip(levels, np.abs(frames).max(axis=1).tolist(), strict=True):
+            self._recent.append(rms)
+            if rms >= LEAST_RMS and rms >= ABOVE_NOISE * min(self._recent):
+                self._peaks.append(peak)
