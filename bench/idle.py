@@ -5,8 +5,8 @@
 
 The same calls before the crowd comes (the peer) and beside it, on one server: how late decisions
 and partial results are. With ``--check`` the exit status is 1 where a frame was lost, a call broke,
-or the decisions beside the crowd missed the deadline. The server lets go of a connection that says nothing for ten
-seconds; the crowd is measured within them.
+or the decisions beside the crowd missed the deadline. The server lets go of a connection that says
+nothing for ten seconds; the crowd is measured within them.
 """
 
 from __future__ import annotations
