@@ -45,7 +45,10 @@ class _Lines:
         rng = random.Random(self._load.seed)
         # The phases of the callers are spread too: nobody speaks in step.
         new = range(len(self._callers), calls)
-        span_s = max(len(new) / _CALLS_PER_S, min(4.0, 0.2 * len(new)))
+        # Were they not, all would speak at once and then listen, for longer than is measured.
+        scripts = self._load.scripts
+        cycle_s = sum(script.duration_s for script in scripts) / len(scripts)
+        span_s = max(len(new) / _CALLS_PER_S, min(cycle_s, 0.2 * len(new)))
         for number in new:
             after_s = span_s * (number - new.start + rng.random()) / len(new)
             caller = Caller(
