@@ -18,7 +18,6 @@ __all__ = ["channel", "mask_bands", "mask_time", "warp"]
 LONGEST = 20  # frames masked at once
 WIDEST = 9  # mel bins masked at once
 BANDS = 0.5  # share of the utterances with a band masked
-WARP = 0.12  # deviation of the logarithm of a vocal tract's factor, cut at twice that
 KNEE_HZ = 3000.0  # up to here formants move by the whole factor
 COLOUR = 1.2  # deviation of a channel's log mel energies, natural log of power
 
@@ -55,13 +54,16 @@ def channel(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     return x + shift[:, None, :]
 
 
-def warp(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def warp(x: torch.Tensor, rng: np.random.Generator, deviation: float) -> torch.Tensor:
     """Every utterance from another vocal tract: its formants moved by a factor, its pace kept.
 
     Vocal tract length perturbation (Jaitly and Hinton 2013) on log mel energies; (batch, frames, 40).
+    ``deviation`` is that of the logarithm of the factor, which is cut at twice that.
     """
+    if not deviation:
+        return x
     forth, back = _transforms()
-    factors = np.exp(np.clip(rng.standard_normal(len(x)), -2, 2) * WARP)
+    factors = np.exp(np.clip(rng.standard_normal(len(x)), -2, 2) * deviation)
     moved = torch.from_numpy(np.stack([_moved_bins(float(f)) for f in factors]))
     return x @ (back @ moved @ forth)
 

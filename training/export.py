@@ -49,7 +49,7 @@ MODEL_CONF = """\
 """
 
 #: Weight of the n-gram and cost of a word, set on held-out speakers (:mod:`training.tune`).
-LM_SCALE = {"cmn": 1.4, "yue": 1.4}
+LM_SCALE = {"cmn": 1.15, "yue": 1.4}
 WORD_COST = {"cmn": 0.0, "yue": 0.0}
 LANGUAGE_NAMES = {"cmn": "Mandarin", "yue": "Cantonese"}
 

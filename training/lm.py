@@ -55,12 +55,14 @@ CARRIERS = {
 #: Single characters are words too, so that nothing that can be said is out of the vocabulary.
 MOST_WORDS = 24_000
 DRAWN = 30_000  # sentences drawn from open-gram
-#: What each source counts in the n-gram: phrases as they are, in carriers, general sentences, and
-#: every word alone. The mixture that fits the development half of tests/intent/messages.tsv best
-#: has .75 of the phrases; more of the rest is for what no phrase is about.
-SHARES = {"phrases": 0.55, "carried": 0.1, "general": 0.31, "words": 0.04}
+#: What each source counts in the n-gram where nothing has been said yet: phrases as they are, in
+#: carriers, transcripts of the training speakers, other sentences, and every word alone.
+SHARES = {"phrases": 0.4, "carried": 0.08, "transcripts": 0.2, "general": 0.26, "words": 0.06}
 #: n-grams of a source seen no more often than this are left out: a model keeps below 25 MB
-PRUNE = {"phrases": (0, 0, 0), "carried": (0, 0, 0), "general": (0, 0, 1)}
+PRUNE = {
+    "cmn": {"carried": (0, 1, 3), "transcripts": (0, 0, 1), "general": (0, 1, 2)},
+    "yue": {"carried": (0, 0, 1), "general": (0, 0, 1)},
+}
 
 
 def lexicon(language: str, text_folder: Path, must: Counter[str]) -> tuple[Lexicon, Counter[str]]:
@@ -158,12 +160,13 @@ def sources(
         for clip in corpus.of(language, "sentence", "phrase")
         for clause in split_clauses(clip.label)
     ]
-    general = [segment.cut(s) for s in (*transcripts, *sentences(text_folder, language))]
+    general = [segment.cut(s) for s in sentences(text_folder, language)]
     if language == "cmn":
         general += drawn_sentences(DRAWN, segment)
     return {
         "phrases": [segment.cut(p) for p in (*phrases, *off_topic_phrases(queues, language))],
         "carried": [segment.cut(c % p) for p in phrases for c in rng.sample(CARRIERS[language], 6)],
+        "transcripts": [segment.cut(s) for s in transcripts],
         "general": general,
     }
 
@@ -234,7 +237,7 @@ def build(language: str, corpus: Corpus, text_folder: Path, queues: Path, arpa: 
     with tempfile.TemporaryDirectory() as folder:
         for name, listed in text.items():
             one = Path(folder, f"{name}.arpa")
-            estimate(listed, words, one, prune=PRUNE[name])
+            estimate(listed, words, one, prune=PRUNE[language].get(name, (0, 0, 0)))
             parts.append((Ngram.read(one), SHARES[name]))
     mixed(parts).write(arpa)
     return words

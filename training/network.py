@@ -15,7 +15,7 @@ from torch import nn
 __all__ = ["LAYERS", "LEFT_CONTEXT", "RIGHT_CONTEXT", "Layer", "Network", "factors"]
 
 WIDTH = 512
-BOTTLENECK = 192
+BOTTLENECK = 128
 FEATURES = 40
 STRIDE = 3
 RESIDUAL = 0.66

@@ -1,10 +1,11 @@
 """Back-off n-grams: read from ARPA files, mixed in shares, written again.
 
-Sources of unlike size and kind are counted apart and their probabilities added in fixed shares
-(linear interpolation, Jelinek & Mercer 1980), so that a small text of the right kind is not lost
-among much of another, and none is counted more often than it was said: repeated sentences leave
-no probability for what follows a word that is not in them. The mixture is written as one back-off
-model of all their n-grams, as SRILM's ``ngram -mix-lm`` does (Stolcke 2002).
+Sources of unlike size and kind are counted apart and their probabilities added in shares (linear
+interpolation, Jelinek & Mercer 1980), which follow what has been said: after a history that one
+source says often, that source has more of a say (Bayes' rule; Allauzen & Riley 2011). So a small
+text of the right kind is not lost among much of another, and none is counted more often than it was
+said: repeated sentences leave no probability for what follows a word that is not in them. The
+mixture is written as one back-off model of all their n-grams, as SRILM's ``ngram -mix-lm`` does (Stolcke 2002).
 """
 
 from __future__ import annotations
@@ -105,7 +106,11 @@ def mixed(parts: Sequence[tuple[Ngram, float]]) -> Ngram:
     out = Ngram(order)
     for history in sorted(following, key=lambda h: (len(h), h)):
         words = sorted(following[history] - {BEGIN})
-        found = [sum(share * part(history, word) for part, share in parts) for word in words]
+        weights = _after(parts, history)
+        found = [
+            sum(w * part(history, word) for (part, _), w in zip(parts, weights, strict=True))
+            for word in words
+        ]
         shorter = [out(history[1:], word) for word in words] if history else []
         # Shares of parts that never saw the history go where these send them; what is over is
         # left for the shorter history.
@@ -118,3 +123,14 @@ def mixed(parts: Sequence[tuple[Ngram, float]]) -> Ngram:
             out.backoff[history] = left / max(_LEAST_MASS, 1.0 - sum(shorter))
     out.probability[(BEGIN,)] = 0.0
     return out
+
+
+def _after(parts: Sequence[tuple[Ngram, float]], history: Words) -> list[float]:
+    """The shares once ``history`` was said: by how likely each part was to say it (Bayes' rule)."""
+    out = []
+    for part, share in parts:
+        for k, word in enumerate(history):
+            share *= part(history[:k], word) if word != BEGIN else 1.0
+        out.append(share)
+    total = sum(out)
+    return [w / total for w in out] if total > 0 else [share for _, share in parts]

@@ -41,11 +41,8 @@ __all__ = ["Batch", "batches", "collate", "main"]
 
 LANGUAGES = ("cmn", "yue")
 FRAMES_PER_BATCH = 4800
-#: made at once, sorted by length and cut into batches
-POOL_UTTERANCES = {"cmn": 200, "yue": 120}
+POOL_UTTERANCES = 160  # made at once, sorted by length and cut into batches
 POOLS_TO_HARD = 200  # until lines disturb as much as they ever do
-#: Cantonese has few speakers, and is soon known by heart: more of each layer is left out
-DROPOUT = {"cmn": 1.0, "yue": 2.0}
 UPDATES_PER_POOL = 25  # about; where the factory goes on after a resume
 
 
@@ -97,11 +94,11 @@ def batches(
     for count in itertools.count(done_pools):
         made: list[list[Utterance]] = []
         for language in LANGUAGES:
-            size = POOL_UTTERANCES[language]
-            first = (seed * 1_000_003 + count) * size
+            first = (seed * 1_000_003 + count) * POOL_UTTERANCES
             hard = min(1.0, 0.1 + count / POOLS_TO_HARD)
             pool = [
-                factory.utterance(language, (first + i) % 2**62, hard=hard) for i in range(size)
+                factory.utterance(language, (first + i) % 2**62, hard=hard)
+                for i in range(POOL_UTTERANCES)
             ]
             longest = 250 + 1800 * hard if hard < 1 else 10**6
             good = [
@@ -281,6 +278,9 @@ def main() -> None:
         metavar="PATH",
         help="begin with the weights of a training (a .pt file) or of exported models (a folder)",
     )
+    p.add_argument(
+        "--warp", type=float, default=0.0, help="deviation of the log of vocal tracts' length"
+    )
     p.add_argument("--makers", type=int, default=1, help="processes of the speech factory")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--seed", type=int, default=1)
@@ -355,9 +355,9 @@ def train(a: argparse.Namespace) -> None:
         batch = queue.get()
         told.waited_s += time.monotonic() - waited
         bigram = bigrams[batch.language] if done > a.entropy_share else None
-        x = augment.channel(augment.warp(batch.features, rng), rng)
+        x = augment.channel(augment.warp(batch.features, rng, a.warp), rng)
         x = augment.mask_bands(augment.mask_time(x, rng), rng)
-        entropy, mmi = loss_of(net, batch, x, a.dropout * DROPOUT[batch.language], bigram=bigram)
+        entropy, mmi = loss_of(net, batch, x, a.dropout, bigram=bigram)
         loss = entropy if bigram is None else mmi + a.entropy_weight * entropy
         optimiser.zero_grad()
         loss.backward()

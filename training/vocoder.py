@@ -2,9 +2,9 @@
 
     python -m training.vocoder
 
-Leaves ``work/resynthesis.pickle`` and ``work/revoiced.pickle``; a second run finds them and does
-nothing. Sentences of real people come once more in other voices, with their words and their timing
-(:func:`revoiced`). Each recording of a word or syllable is taken apart into pitch, spectral envelope and voicing (WORLD: Morise, Yokomori and Ozawa 2016, through
+Leaves ``work/resynthesis.pickle`` and, with ``--voices N``, ``work/revoiced.pickle``; a second run
+finds them and does nothing. The latter holds the sentences of real people in N other voices each,
+with their words and their timing (:func:`revoiced`). Each recording of a word or syllable is taken apart into pitch, spectral envelope and voicing (WORLD: Morise, Yokomori and Ozawa 2016, through
 ``pyworld``) and put together anew as part of a sentence:
 
 *Durations* of initials and finals are drawn from those of the aligned sentences of real people;
@@ -46,8 +46,6 @@ Bank = dict[tuple[str, ...], Clip]
 FRAME_S = 0.005
 F0_FLOOR_HZ, F0_CEILING_HZ = 70.0, 500.0
 UTTERANCES = 6000  # a language
-#: copies of each sentence in other voices: the fewer the speakers, the more
-VOICES = {"cmn": 1, "yue": 6}
 TONE_SMOOTHING_S = 0.025  # deviation of the window that joins the tones
 GLIDE_S = 0.015  # deviation of the window that joins the spectra
 LAST_SYLLABLE = 1.35  # how much longer it is
@@ -368,13 +366,15 @@ def main() -> None:
     p.add_argument("--data", type=Path, default=Path("../shared/data"))
     p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
     p.add_argument("--work", type=Path, default=Path("work"))
+    p.add_argument("--voices", type=int, default=0, help="copies of each sentence in others")
     p.add_argument("--count", type=int, default=UTTERANCES, help="utterances a language")
     a = p.parse_args()
     with mp.Pool(len(LANGUAGES)) as pool:
         texts = [(k, a.work, a.data, a.queues, a.count) for k in LANGUAGES]
         _keep(a.work / "resynthesis.pickle", lambda: pool.starmap(_language, texts, chunksize=1))
-        voices = [(k, a.work, VOICES[k]) for k in LANGUAGES]
-        _keep(a.work / "revoiced.pickle", lambda: pool.starmap(_revoiced, voices, chunksize=1))
+        if a.voices:
+            voices = [(k, a.work, a.voices) for k in LANGUAGES]
+            _keep(a.work / "revoiced.pickle", lambda: pool.starmap(_revoiced, voices, chunksize=1))
 
 
 def _keep(path: Path, make: Callable[[], list[list[Clip]]]) -> None:

@@ -59,8 +59,8 @@ def test_a_warped_formant_lies_where_the_factor_puts_it(factor: float) -> None:
 
 def test_a_warp_keeps_the_level_of_a_flat_spectrum_and_differs_by_utterance() -> None:
     flat = torch.from_numpy(np.full((2, 30, 40), 3.0, np.float32) @ dct())
-    assert np.abs(_mel(augment.warp(flat, np.random.default_rng(1))) - 3).max() < 1e-2
+    assert np.abs(_mel(augment.warp(flat, np.random.default_rng(1), 0.12)) - 3).max() < 1e-2
     x = _features(4)
     x[1] = x[0]
-    warped = augment.warp(x, np.random.default_rng(2))
+    warped = augment.warp(x, np.random.default_rng(2), 0.12)
     assert (warped[0] - warped[1]).abs().max() > 0.1

@@ -39,11 +39,15 @@ def test_after_every_history_probabilities_add_up(seed: int, share: float) -> No
         assert sum(made(history, w) for w in (*WORDS, "公积金")) == pytest.approx(1, abs=1e-4)
 
 
-def test_what_was_seen_has_its_share_of_each_part() -> None:
+def test_a_history_tells_which_part_speaks() -> None:
     one, two = bigram(1), bigram(2)
     made = mixed([(one, 0.3), (two, 0.7)])
     for history, word in [k for k in one.probability if len(k) == 2]:
-        wanted = 0.3 * one((history,), word) + 0.7 * two((history,), word)
+        shares = 0.3 * one((), history), 0.7 * two((), history)
+        if history == "<s>":  # whichever part: all sentences begin
+            shares = 0.3, 0.7
+        said = shares[0] * one((history,), word) + shares[1] * two((history,), word)
+        wanted = said / sum(shares)
         assert made((history,), word) == pytest.approx(wanted, rel=1e-4)
 
 
