@@ -50,7 +50,8 @@ async def finish(websocket: Any, pcm: bytes) -> dict[str, Any]:
 
 
 async def transcript(websocket: Any, pcm: bytes) -> str:
-    """Of audio that may hold its own endpoint."""
+    """Of Mandarin audio that may hold its own endpoint."""
+    await websocket.send('{"config": {"sample_rate": 8000, "language": "cmn"}}')
     await websocket.send(pcm)
     at_endpoint = json.loads(await websocket.recv()).get("text", "")
     await websocket.send('{"eof" : 1}')
