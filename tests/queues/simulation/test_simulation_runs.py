@@ -101,6 +101,7 @@ def progress(done, wanted):
         os.killpg(os.getpgrp(), signal.SIGINT)  # what the keyboard sends, to the workers as well
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     study = replicate({"a": full_centre(hours=24)}, seed=1, replications=500,
                       engine=LocalProcesses(2), progress=progress)
     print("kept", len(study.numbers), study.complete, flush=True)
