@@ -11,7 +11,7 @@ import functools
 import numpy as np
 import torch
 
-from training.features import BAND_HZ, COEFFICIENTS, dct
+from training.features import COEFFICIENTS, dct, mel_edges
 
 __all__ = ["channel", "mask_bands", "mask_time", "warp"]
 
@@ -73,8 +73,8 @@ def _moved_bins(factor: float) -> np.ndarray:
 
     Above the knee the frequencies run linearly to the top, which stays.
     """
-    top = _hz(COEFFICIENTS)
-    hz = _hz(np.arange(COEFFICIENTS))
+    *_, top = _centres()
+    hz = _centres()[:COEFFICIENTS]
     knee = KNEE_HZ / max(factor, 1.0)
     rest = top - (top - hz) * (top - knee / factor) / (top - knee)
     source = np.where(hz < knee, hz / factor, rest)
@@ -90,12 +90,7 @@ def _moved_bins(factor: float) -> np.ndarray:
 @functools.cache
 def _centres() -> np.ndarray:
     """Hz of the centres of the mel bins, and of the band's top."""
-    mel = np.linspace(*(1127.0 * np.log1p(np.array(BAND_HZ) / 700.0)), COEFFICIENTS + 2)
-    return np.asarray(700.0 * np.expm1(mel / 1127.0))[1:]
-
-
-def _hz(bins: int | np.ndarray) -> np.ndarray:
-    return np.asarray(_centres()[bins])
+    return np.asarray(700.0 * np.expm1(mel_edges() / 1127.0))[1:]
 
 
 @functools.cache

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-__all__ = ["BAND_HZ", "COEFFICIENTS", "HOP", "RATE_HZ", "WINDOW", "dct", "mfcc"]
+__all__ = ["COEFFICIENTS", "HOP", "RATE_HZ", "WINDOW", "dct", "mel_edges", "mfcc"]
 
 RATE_HZ = 8000
 COEFFICIENTS = 40
 WINDOW = 200  # samples: 25 ms
 HOP = 80  # samples: 10 ms
 _FFT = 256
-BAND_HZ = (20.0, RATE_HZ / 2 - 200.0)
+_BAND_HZ = (20.0, RATE_HZ / 2 - 200.0)
 _LIFTER = 22.0
 _PREEMPHASIS = 0.97
 
@@ -39,10 +39,15 @@ def _window() -> Floats:
     return np.asarray(hann**0.85, np.float32)
 
 
+def mel_edges() -> npt.NDArray[np.float64]:
+    """(42,) mel: the centres of the 40 triangles, and the ends of the band around them."""
+    return np.linspace(*_mel(_BAND_HZ), COEFFICIENTS + 2)
+
+
 @functools.cache
 def _filters() -> Floats:
     """Triangles on the mel scale, (bins of the power spectrum but the last, 40)."""
-    edges = np.linspace(*_mel(BAND_HZ), COEFFICIENTS + 2)
+    edges = mel_edges()
     at = _mel(np.arange(_FFT // 2) * RATE_HZ / _FFT)[:, None]
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rise, fall = (at - left) / (centre - left), (right - at) / (right - centre)

@@ -5,7 +5,8 @@ interpolation, Jelinek & Mercer 1980), which follow what has been said: after a 
 source says often, that source has more of a say (Bayes' rule; Allauzen & Riley 2011). So a small
 text of the right kind is not lost among much of another, and none is counted more often than it was
 said: repeated sentences leave no probability for what follows a word that is not in them. The
-mixture is written as one back-off model of all their n-grams, as SRILM's ``ngram -mix-lm`` does (Stolcke 2002).
+mixture is written as one back-off model of all their n-grams, as SRILM's ``ngram -mix-lm`` does
+(Stolcke 2002).
 """
 
 from __future__ import annotations

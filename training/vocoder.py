@@ -4,8 +4,10 @@
 
 Leaves ``work/resynthesis.pickle`` and, with ``--voices N``, ``work/revoiced.pickle``; a second run
 finds them and does nothing. The latter holds the sentences of real people in N other voices each,
-with their words and their timing (:func:`revoiced`). Each recording of a word or syllable is taken apart into pitch, spectral envelope and voicing (WORLD: Morise, Yokomori and Ozawa 2016, through
-``pyworld``) and put together anew as part of a sentence:
+with their words and their timing (:func:`revoiced`).
+
+Each recording of a word or syllable is taken apart into pitch, spectral envelope and voicing (WORLD:
+Morise, Yokomori and Ozawa 2016, through ``pyworld``) and put together anew as part of a sentence:
 
 *Durations* of initials and finals are drawn from those of the aligned sentences of real people;
 the last syllable before a pause is longer.

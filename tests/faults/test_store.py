@@ -17,17 +17,12 @@ from ivr.settings import Settings
 from ivr.store import Store
 from tests.faults.conftest import BLOCK, HOUSING_FUND, SOCIAL_SECURITY, ask, say, settings_of
 from tests.server.installation import Installation
-from tests.store.servers import RedisServer, find
+from tests.store.servers import RedisServer, started_redis
 
 
 @pytest.fixture
 def database() -> Iterator[RedisServer]:
-    if find("redis-server") is None:
-        pytest.skip("redis-server is not installed: apt-get install redis-server")
-    server = RedisServer()
-    server.start()
-    yield server
-    server.remove()
+    yield from started_redis()
 
 
 @pytest.fixture

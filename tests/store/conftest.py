@@ -11,19 +11,14 @@ from ivr.store.backend import Backend
 from ivr.store.postgresql import PostgresqlBackend
 from ivr.store.redis import RedisBackend
 from ivr.store.sqlite import SqliteBackend
-from tests.store.servers import PostgresqlServer, RedisServer, find
+from tests.store.servers import PostgresqlServer, RedisServer, find, started_redis
 
 DATABASES = ("sqlite", "redis", "postgresql")
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    if find("redis-server") is None:
-        pytest.skip("redis-server is not installed: apt-get install redis-server")
-    server = RedisServer()
-    server.start()
-    yield server
-    server.remove()
+    yield from started_redis()
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["PostgresqlServer", "RedisServer", "find"]
+import pytest
+
+__all__ = ["PostgresqlServer", "RedisServer", "find", "started_redis"]
 
 
 def find(name: str) -> str | None:
@@ -132,3 +134,13 @@ class PostgresqlServer:
     def _run(self, program: str, *args: str) -> None:
         if self._popen(program, *args).wait():
             raise RuntimeError(f"{program} failed")
+
+
+def started_redis() -> Iterator[RedisServer]:
+    """A server for a fixture, gone after it; the test is skipped where there is none to start."""
+    if find("redis-server") is None:
+        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    server = RedisServer()
+    server.start()
+    yield server
+    server.remove()
