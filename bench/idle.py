@@ -23,6 +23,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ivr import event_loop
 from ivr.load.figures import Figures
 from ivr.load.line import audio_of
 from ivr.load.meter import ServerMeter
@@ -90,7 +91,9 @@ async def measure(url: str, pid: int, calls: int, connections: int) -> tuple[lis
 def main(calls: int, connections: int, deadline_s: float, check: bool) -> None:
     """Measure and compare."""
     with started() as server:
-        (alone, beside), opened = asyncio.run(measure(server.url, server.pid, calls, connections))
+        (alone, beside), opened = event_loop.run(
+            measure(server.url, server.pid, calls, connections)
+        )
     shown = Table("", "decision p50 ms", "p95 ms", "partial p95 ms", "lost", "broken", "cores")
     for name, f in ((f"{calls} calls", alone), (f"beside {opened} connections", beside)):
         cells = (f.decision.p50, f.decision.p95, f.partial.p95, f.frames_lost, f.broken)

@@ -26,6 +26,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ivr import event_loop
 from ivr.audio.codecs import Decoder, Encoding
 from ivr.errors import ServerError
 from ivr.language import Language
@@ -76,7 +77,7 @@ def run_peer(model_path: Path) -> None:
             print(f"listening on ws://127.0.0.1:{port}", flush=True)
             await server.serve_forever()
 
-    asyncio.run(main())
+    event_loop.run(main())
 
 
 # --- measuring --------------------------------------------------------------------------------
@@ -171,8 +172,8 @@ def main(calls: str, rounds: int, language: str, config: Path | None, peer: Path
     ):
         for count in _counts(calls):
             said = recordings(Language(language), rounds * count)
-            ours = figures(asyncio.run(measure(kapok, said, calls=count)))
-            theirs = figures(asyncio.run(measure(plain, said, calls=count)))
+            ours = figures(event_loop.run(measure(kapok, said, calls=count)))
+            theirs = figures(event_loop.run(measure(plain, said, calls=count)))
             ratios = [f"{a / b:.2f}" if b else "-" for a, b in zip(ours, theirs, strict=True)]
             shown = [f"{value:.0f}" for value in (*ours, *theirs)]
             table.add_row(str(count), *shown, *ratios)

@@ -29,6 +29,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ivr import event_loop
 from ivr.load.figures import Figures, most_held
 from ivr.load.line import audio_of
 from ivr.load.meter import ServerMeter
@@ -89,7 +90,7 @@ def run_peer(models: Sequence[str]) -> None:
             print(f"listening on ws://127.0.0.1:{port}", flush=True)
             await server.serve_forever()
 
-    asyncio.run(main())
+    event_loop.run(main())
 
 
 def _both(recognisers: Sequence[object], result: str) -> str:
@@ -193,7 +194,7 @@ def main(
         levels = [max(1, most * step // steps) for step in range(1, steps + 1)] if ramps else [most]
         with started(command) as server:
             found.append(
-                asyncio.run(
+                event_loop.run(
                     measure(
                         server.url,
                         server.pid,

@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ivr import event_loop
 from ivr.replay.client import Pace, replay_over_socket
 from ivr.replay.clips import Clip, read_clip
 from ivr.replay.labels import Kind, load_labels
@@ -124,7 +125,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=4, help="edits")
     options = parser.parse_args()
-    asyncio.run(measure(options.calls, options.rounds, Console(width=110)))
+    event_loop.run(measure(options.calls, options.rounds, Console(width=110)))
 
 
 if __name__ == "__main__":

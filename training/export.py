@@ -107,7 +107,7 @@ def card(net: Network, language: str, trained: dict[str, float]) -> dict[str, ob
         "licence": "CC BY-SA 4.0",
         "rate_hz": 8000,
         "units": len(net.labels[language]),
-        "parameters": sum(p.numel() for p in net.parameters()),
+        "parameters": net.size(language),
         "trained": trained,
         "accuracy": {},
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +23,18 @@ from training.network import STRIDE
 from training.pronunciation import syllables, units
 from training.text import domain_phrases, mandarin_words, sentences
 
-__all__ = ["SHARES", "Factory", "Speech", "Utterance", "frame_units"]
+__all__ = ["SHARES", "Factory", "Speech", "Utterance", "frame_units", "pieces"]
 
 #: share of real sentences, splices, espeak-ng and empty lines in training.
 SHARES = {"cmn": (0.61, 0.16, 0.21, 0.02), "yue": (0.44, 0.29, 0.25, 0.02)}
 #: share of the sentences in another voice, where :mod:`training.vocoder` has made them
-REVOICED = {"cmn": 0.15, "yue": 0.5}
+REVOICED = {"cmn": 0.1, "yue": 0.35}
 #: share of the splices that come from the vocoder, where it has been run
 RESYNTHESIS = 0.65
 MOST_SECONDS = 14.0
+#: Longer recordings are cut at pauses of at least this, into pieces of at least that.
+PAUSE_S = 0.15
+SHORTEST_PIECE_S = 3.0
 FRAME_S = 0.01 * STRIDE
 
 
@@ -107,7 +110,8 @@ class Factory:
         self.real, self.synthetic, self.resynthesis, self.revoiced = {}, {}, {}, {}
         for language, kinds in (("cmn", ("sentence",)), ("yue", ("sentence", "phrase"))):
             clips = corpus.of(language, *kinds)
-            self.real[language] = [c for c in clips if len(c.audio) < MOST_SECONDS * RATE_HZ]
+            parts = [p for c in clips for p in pieces(c)]
+            self.real[language] = [c for c in parts if len(c.audio) < MOST_SECONDS * RATE_HZ]
             self.synthetic[language] = corpus.of(language, "espeak")
             self.resynthesis[language] = corpus.of(language, "resynthesis")
             made = corpus.of(language, "revoiced")
@@ -192,6 +196,26 @@ class Factory:
             n = int(rng.integers(1, 8))
             text = "".join(rng.choice(self.words, size=n, p=self.word_weight))
         return syllables(text, language) or []
+
+
+def pieces(clip: Clip) -> list[Clip]:
+    """A recording longer than an utterance, cut at its pauses; a shorter one as it is."""
+    if len(clip.audio) < MOST_SECONDS * RATE_HZ or clip.spans is None:
+        return [clip]
+    ends = np.cumsum([len(units([s], clip.language)) for s in clip.syllables])
+    begins = np.r_[0, ends[:-1]]
+    pause_s = clip.spans[begins[1:], 0] - clip.spans[ends[:-1] - 1, 1]
+    out, first, from_s = [], 0, 0.0
+    for k, gap_s in enumerate([*pause_s, np.inf]):
+        until_s = float(clip.spans[ends[k] - 1, 1] + min(gap_s / 2, 0.5))
+        if (until_s - from_s < SHORTEST_PIECE_S and np.isfinite(gap_s)) or gap_s < PAUSE_S:
+            continue
+        spans = clip.spans[begins[first] : ends[k]] - from_s
+        audio = clip.audio[int(from_s * RATE_HZ) : int(until_s * RATE_HZ)]
+        spoken = clip.syllables[first : k + 1]
+        out.append(replace(clip, audio=audio, syllables=spoken, spans=spans, label=""))
+        first, from_s = k + 1, until_s
+    return out
 
 
 def _banks(corpus: Corpus, language: str) -> list[tuple[str, dict[tuple[str, ...], Clip]]]:

@@ -138,8 +138,7 @@ def _nnet3(net: Network, language: str) -> _Nnet3:
     x = g.affine("stride", *_affine_of(net.stride), _append(x, *range(network.STRIDE)))
     x = g.nonlinear("stride_relu", "RectifiedLinearComponent", network.WIDTH, x)
     x = g.batch_norm("x0", net.stride_norm, x)
-    for i, layer in enumerate(net.layers):
-        assert isinstance(layer, network.Layer)
+    for i, layer in enumerate(net.layers(language)):
         step = network.STRIDE
         y = g.affine(f"down{i}", *_affine_of(layer.down), _append(x, -step * layer.left, 0))
         right = (0, step * layer.right) if layer.right else (0,)

@@ -1,8 +1,9 @@
-"""The acoustic model: a factored TDNN with shared layers and one output layer a language.
+"""The acoustic model: a factored TDNN, its lower layers shared by the languages, the upper ones not.
 
 Every layer exists in Kaldi nnet3 (see :mod:`training.kaldi`). Frames come in at 100 Hz; after the
 third layer everything runs at 33 Hz. Context is long on the left and short on the right, because
-what lies to the right is latency that the caller waits for.
+what lies to the right is latency that the caller waits for. A call computes a network for each
+language anyway, so layers of a language's own cost nothing there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ RESIDUAL = 0.66
 PRIOR_SCALE = 0.8
 #: (left, right) offsets of each layer, in frames of 30 ms.
 LAYERS = ((1, 1), (1, 1), (1, 1), (2, 1), (2, 1), (2, 1), (3, 0), (3, 0), (4, 0))
+#: How many layers, counted from the output, each language has for itself.
+OWN_LAYERS = 4
 LEFT_CONTEXT = 2 + STRIDE * sum(left for left, _ in LAYERS)  # frames of 10 ms
 RIGHT_CONTEXT = 2 + (STRIDE - 1) + STRIDE * sum(right for _, right in LAYERS)
 
@@ -103,7 +106,11 @@ class Network(nn.Module):
         self.first_norm = nn.BatchNorm1d(WIDTH // 2)
         self.stride = nn.Conv1d(WIDTH // 2, WIDTH, STRIDE, stride=STRIDE)
         self.stride_norm = nn.BatchNorm1d(WIDTH)
-        self.layers = nn.ModuleList(Layer(*offsets) for offsets in LAYERS)
+        shared = len(LAYERS) - OWN_LAYERS
+        self.shared = nn.ModuleList(Layer(*offsets) for offsets in LAYERS[:shared])
+        self.own = nn.ModuleDict(
+            {k: nn.ModuleList(Layer(*offsets) for offsets in LAYERS[shared:]) for k in labels}
+        )
         self.outputs = nn.ModuleDict({k: Output(v) for k, v in labels.items()})
         self.set_priors({k: torch.zeros(len(v)) for k, v in labels.items()})
 
@@ -120,15 +127,25 @@ class Network(nn.Module):
         """Log-posteriors (batch, labels, frames) over the priors, as the decoder weighs them."""
         return posteriors - PRIOR_SCALE * self.prior(language)[None, :, None]
 
-    def trunk(self, x: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
+    def layers(self, language: str) -> list[Layer]:
+        """All layers of a language, from the input up."""
+        return [m for m in (*self.shared, *self.own[language]) if isinstance(m, Layer)]
+
+    def size(self, language: str) -> int:
+        """Trained parameters of a language's network."""
+        parts = (self.first, self.first_norm, self.stride, self.stride_norm)
+        own = (*parts, *self.layers(language), self.outputs[language])
+        return sum(p.numel() for m in own for p in m.parameters())
+
+    def trunk(self, x: torch.Tensor, language: str, dropout: float = 0.0) -> torch.Tensor:
         """(batch, frames, 40) with context on both sides to (batch, width, frames / 3)."""
         x = ((x - self.mean) / self.deviation).transpose(1, 2)
         x = self.first_norm(torch.relu(self.first(x)))
         x = self.stride_norm(torch.relu(self.stride(x)))
-        for layer in self.layers:
+        for layer in self.layers(language):
             x = layer(x, dropout)
         return x
 
     def forward(self, x: torch.Tensor, language: str, dropout: float = 0.0) -> torch.Tensor:
         """Log-probabilities (batch, labels, frames / 3)."""
-        return self.outputs[language](self.trunk(x, dropout)).log_softmax(1)
+        return self.outputs[language](self.trunk(x, language, dropout)).log_softmax(1)

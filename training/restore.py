@@ -26,7 +26,7 @@ __all__ = ["restored"]
 def restored(
     models: Path,
     labels: dict[str, list[str]],
-    features: Iterable[torch.Tensor],
+    features: Iterable[tuple[str, torch.Tensor]],
     *,
     mean: torch.Tensor,
     deviation: torch.Tensor,
@@ -36,7 +36,8 @@ def restored(
     Args:
         models: folder with one directory a language, of the same training.
         labels: output labels of each language.
-        features: (batch, frames with context, 40) utterances on which batch norms are measured.
+        features: language and (batch, frames with context, 40) of utterances on which batch norms
+            are measured.
         mean: (40,) of the features, by which the first layer is conditioned.
         deviation: (40,) likewise.
 
@@ -52,7 +53,7 @@ def restored(
             raise ValueError(f"{folder} knows {len(has)} units, not the {len(wanted)} of today")
         parts = {c.name: c for c in read_nnet3(folder / "am" / "final.mdl").components}
         _output(net, language, parts)
-    _trunk(net, parts)
+        _trunk(net, language, parts)
     _measure_norms(net, features)
     return net
 
@@ -64,14 +65,14 @@ def _affine(parts: dict[str, Component], name: str, taps: int) -> tuple[torch.Te
     return torch.from_numpy(np.ascontiguousarray(shaped)), torch.from_numpy(bias.copy())
 
 
-def _trunk(net: Network, parts: dict[str, Component]) -> None:
+def _trunk(net: Network, language: str, parts: dict[str, Component]) -> None:
     weight, bias = _affine(parts, "first", net.first.kernel_size[0])
     net.first.weight.data = weight * net.deviation[None, :, None]
     net.first.bias.data = bias + (weight * net.mean[None, :, None]).sum((1, 2))
     _norm(net.first_norm, parts, "first_norm")
     net.stride.weight.data, net.stride.bias.data = _affine(parts, "stride", network.STRIDE)
     _norm(net.stride_norm, parts, "x0")
-    for i, layer in enumerate(net.layers):
+    for i, layer in enumerate(net.layers(language)):
         down, _ = _affine(parts, f"down{i}", 2)
         up, layer.up.bias.data = _affine(parts, f"up{i}", layer.up.kernel_size[0])
         if (narrow := len(down)) > network.BOTTLENECK:
@@ -106,7 +107,7 @@ def _output(net: Network, language: str, parts: dict[str, Component]) -> None:
     net.set_priors({language: -less / network.PRIOR_SCALE})
 
 
-def _measure_norms(net: Network, features: Iterable[torch.Tensor]) -> None:
+def _measure_norms(net: Network, features: Iterable[tuple[str, torch.Tensor]]) -> None:
     """Give every batch norm the statistics of what it sees, and change nothing that it gives."""
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d)]
     sums = [torch.zeros(3, m.num_features, dtype=torch.float64) for m in norms]
@@ -120,8 +121,8 @@ def _measure_norms(net: Network, features: Iterable[torch.Tensor]) -> None:
 
     hooks = [watch(k) for k in range(len(norms))]
     with torch.no_grad():
-        for x in features:
-            net.trunk(x)
+        for language, x in features:
+            net.trunk(x, language)
     for norm, (count, total, squares), hook in zip(norms, sums, hooks, strict=True):
         hook.remove()
         mean = total / count

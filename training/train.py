@@ -41,7 +41,8 @@ __all__ = ["Batch", "batches", "collate", "main"]
 
 LANGUAGES = ("cmn", "yue")
 FRAMES_PER_BATCH = 4800
-POOL_UTTERANCES = 160  # made at once, sorted by length and cut into batches
+#: made at once, sorted by length and cut into batches; Mandarin has more to learn from
+POOL_UTTERANCES = {"cmn": 200, "yue": 120}
 POOLS_TO_HARD = 200  # until lines disturb as much as they ever do
 UPDATES_PER_POOL = 25  # about; where the factory goes on after a resume
 
@@ -94,11 +95,11 @@ def batches(
     for count in itertools.count(done_pools):
         made: list[list[Utterance]] = []
         for language in LANGUAGES:
-            first = (seed * 1_000_003 + count) * POOL_UTTERANCES
+            size = POOL_UTTERANCES[language]
+            first = (seed * 1_000_003 + count) * size
             hard = min(1.0, 0.1 + count / POOLS_TO_HARD)
             pool = [
-                factory.utterance(language, (first + i) % 2**62, hard=hard)
-                for i in range(POOL_UTTERANCES)
+                factory.utterance(language, (first + i) % 2**62, hard=hard) for i in range(size)
             ]
             longest = 250 + 1800 * hard if hard < 1 else 10**6
             good = [
@@ -150,7 +151,7 @@ def loss_of(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy a frame, and the MMI loss a frame (0 without ``bigram``)."""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_fast_bfloat16()):
-        out = net.outputs[batch.language](net.trunk(x, dropout))
+        out = net.outputs[batch.language](net.trunk(x, batch.language, dropout))
     out = out.float().log_softmax(1)
     target = batch.target[:, : out.shape[2]]
     entropy = nn.functional.cross_entropy(out, target, ignore_index=-1, label_smoothing=smoothing)
@@ -188,7 +189,9 @@ def _statistics(
 
 def _exported(models: Path, net: network.Network, factory: Factory) -> network.Network:
     made = (factory.utterance(k, 10**9 + i) for i in range(100) for k in LANGUAGES)
-    features = [torch.from_numpy(pad(u.features, len(u.features)))[None] for u in made if u]
+    features = [
+        (u.language, torch.from_numpy(pad(u.features, len(u.features)))[None]) for u in made if u
+    ]
     return restored(models, net.labels, features, mean=net.mean, deviation=net.deviation)
 
 
@@ -272,6 +275,7 @@ def main() -> None:
     p.add_argument("--entropy-weight", type=float, default=0.3, help="beside MMI")
     p.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     p.add_argument("--dropout", type=float, default=0.05)
+    p.add_argument("--dropout-yue", type=float, help="where Cantonese, with fewer people, has more")
     p.add_argument(
         "--start-from",
         type=Path,
@@ -357,7 +361,10 @@ def train(a: argparse.Namespace) -> None:
         bigram = bigrams[batch.language] if done > a.entropy_share else None
         x = augment.channel(augment.warp(batch.features, rng, a.warp), rng)
         x = augment.mask_bands(augment.mask_time(x, rng), rng)
-        entropy, mmi = loss_of(net, batch, x, a.dropout, bigram=bigram)
+        dropout = a.dropout
+        if batch.language == "yue" and a.dropout_yue is not None:
+            dropout = a.dropout_yue
+        entropy, mmi = loss_of(net, batch, x, dropout, bigram=bigram)
         loss = entropy if bigram is None else mmi + a.entropy_weight * entropy
         optimiser.zero_grad()
         loss.backward()

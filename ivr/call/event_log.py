@@ -125,6 +125,7 @@ class EventLog:
         self._asked: list[Asked] = []
         self._duration_s: Callable[[Prompt], float] = lambda said: spoken_s(said.text)
         self._session: CallSession | None = None
+        self._seen: tuple[object, ...] = ()  # the session as the last input left it
 
     def session(
         self,
@@ -166,12 +167,13 @@ class EventLog:
             ProtocolError: as :meth:`ivr.call.session.CallSession.receive`; the input is written.
         """
         assert self._session is not None
-        before, self._asked[:] = self._session.snapshot(), []
+        before, self._asked[:] = self._seen or self._session.snapshot(), []
         events: tuple[Event, ...] = ()
         try:
             events = self._session.receive(given)
         finally:
-            changed = self._session.snapshot() != before
+            self._seen = self._session.snapshot()
+            changed = self._seen != before
             if events or changed or not isinstance(given, Tick):
                 self._note(_without_secrets(given, tells=bool(events) or self._moved(before)))
                 self._note_outcome(given.now_s, events)
@@ -179,7 +181,7 @@ class EventLog:
 
     def _moved(self, before: tuple[object, ...]) -> bool:
         assert self._session is not None
-        return self._session.snapshot()[0] is not before[0]
+        return self._seen[0] is not before[0]
 
     def _note(self, given: Input) -> None:
         fields = _fields(given)

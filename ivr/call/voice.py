@@ -11,6 +11,7 @@ the 4 ms of context are those of https://github.com/snakers4/silero-vad (``utils
 
 from __future__ import annotations
 
+import math
 from importlib import resources
 from typing import Any
 
@@ -41,9 +42,9 @@ Samples = npt.NDArray[np.float32]
 
 def level_dbfs(pcm: bytes) -> float:
     """The level (RMS) of s16le audio, decibels below full scale; :data:`SILENCE_DBFS` at least."""
-    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float32) / np.float32(32768)
-    power = float(np.mean(samples**2)) if len(samples) else 0.0
-    return float(10 * np.log10(power + 10 ** (SILENCE_DBFS / 10)))
+    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float32)
+    power = float(np.dot(samples, samples)) / len(samples) / 32768**2 if len(samples) else 0.0
+    return 10 * math.log10(power + 10 ** (SILENCE_DBFS / 10))
 
 
 class VoiceModel:

@@ -17,6 +17,7 @@ import aiohttp
 import click
 import soundfile
 
+from ivr import event_loop
 from ivr.call.events import Prompt
 from ivr.call.prompt_audio import PromptAudio
 from ivr.cli.clock import at_option, moment, working_morning
@@ -153,7 +154,7 @@ def command(
             )
             return result, await line.ask(client.call_id)
 
-    result, call = asyncio.run(run())
+    result, call = event_loop.run(run())
     if record is not None:
         soundfile.write(record, result.stereo(), RECORD_HZ)
     decision = (call or {}).get("decision") or result.decision

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ivr import event_loop
 from ivr.errors import ConfigError
 from ivr.gateways.clients import CLIENTS
 from ivr.load.figures import Figures, most_held
@@ -111,7 +111,7 @@ def command(
         load = Load(
             gateway=gateway, url=address, scripts=scripts, meter=ServerMeter(pid), seed=seed
         )
-        found = asyncio.run(_run(load, levels, seconds, deadline_s, report))
+        found = event_loop.run(_run(load, levels, seconds, deadline_s, report))
     report.end(found)
     held = most_held(found, deadline_s=deadline_s)
     sys.exit(0 if held is not None and (ramps or held.calls == calls) else 1)

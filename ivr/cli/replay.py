@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import click
 from rich.console import Console
 
+from ivr import event_loop
 from ivr.cli._logs import replay_logs
 from ivr.cli.clock import at_option, moment, working_morning
 from ivr.cli.progress import progress
@@ -149,7 +150,7 @@ def command(
         at=at,
     )
     settings = None if url else _keeping(load_settings(config), keep)
-    outcomes = asyncio.run(_replay_all(options, settings))
+    outcomes = event_loop.run(_replay_all(options, settings))
     report = Report(outcomes)
     _print(outcomes, report, as_json=as_json)
     if junit is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from ivr import event_loop
 from ivr.cli.clock import at_option, moment
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
@@ -92,7 +93,7 @@ def command(
     )
     server = KapokServer(services, settings, host=host, port=port, now=now, operations=operations)
     try:
-        asyncio.run(_run(server, settings, ready_file=ready_file, drain_s=drain_s))
+        event_loop.run(_run(server, settings, ready_file=ready_file, drain_s=drain_s))
     finally:
         services.close()
         if ready_file is not None:

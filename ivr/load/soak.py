@@ -20,6 +20,7 @@ import click
 import numpy as np
 import psutil
 
+from ivr import event_loop
 from ivr.load.figures import Figures
 from ivr.load.line import audio_of
 from ivr.load.meter import ServerMeter
@@ -120,9 +121,9 @@ def main(minutes: float, calls: int, gateway: str) -> None:
         meter = ServerMeter(server.pid)
         load = Load(gateway=gateway, url=server.url, scripts=scripts, meter=meter)
         # The first call loads what is loaded once.
-        asyncio.run(hold(load, calls=1, seconds=8.0, settle_s=0.0))
+        event_loop.run(hold(load, calls=1, seconds=8.0, settle_s=0.0))
         before = sample(meter, server.pid, 0.0)
-        figures, during = asyncio.run(_soak(load, server.pid, calls=calls, seconds=60 * minutes))
+        figures, during = event_loop.run(_soak(load, server.pid, calls=calls, seconds=60 * minutes))
         after = sample(meter, server.pid, during[-1].at_s)
     found = faults(during, before, after)
     if figures.frames_lost or figures.broken:

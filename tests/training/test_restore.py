@@ -30,7 +30,8 @@ def net() -> network.Network:
         torch.nn.init.normal_(norm.bias)
     with torch.no_grad():
         for _ in range(5):
-            net(3 * torch.randn(4, 150, 40), "cmn")
+            for language in LABELS:
+                net(3 * torch.randn(4, 150, 40), language)
     return net.eval()
 
 
@@ -49,18 +50,18 @@ def test_what_comes_back_computes_the_same(
     net: network.Network, models: Path, bottleneck: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network, "BOTTLENECK", bottleneck)
-    heard = [3 * torch.randn(4, 150, 40) for _ in range(3)]
+    heard = [(k, 3 * torch.randn(4, 150, 40)) for k in LABELS for _ in range(3)]
     back = restored(models, LABELS, heard, mean=MEAN, deviation=DEVIATION)
     x = 3 * torch.randn(2, 150, 40)
     for language in LABELS:
         with torch.no_grad():
             wanted, got = (n.likelihoods(n(x, language), language) for n in (net, back))
         assert (wanted - got).abs().max() < 0.02  # weights are kept in 16 bits
-    layer = back.layers[4]
+    layer = back.layers("cmn")[7]
     seen: list[torch.Tensor] = []
     hook = layer.norm.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     with torch.no_grad():
-        back.trunk(torch.cat(heard))
+        back.trunk(torch.cat([x for k, x in heard if k == "cmn"]), "cmn")
     hook.remove()
     now = seen[0].transpose(0, 1).flatten(1)
     assert torch.allclose(layer.norm.running_mean, now.mean(1), atol=1e-3)
