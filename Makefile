@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 DATA   ?= ../shared/data
-MINUTES ?= 100
+UPDATES_SHARE ?= 1
 SOAK_MINUTES ?= 60
 TEST_JOBS ?= 2
 BIN    := $(VENV)/bin
@@ -85,14 +85,9 @@ fixtures: $(STAMPS)/fixtures
 prompts: $(STAMPS)/fixtures
 	$(BIN)/python -m scripts.make_prompts
 
-# Every stage resumes: corpus and alignments, training (work/net.pt), then export.
+# Every stage resumes; some seven hours on two cores.
 models: $(STAMPS)/training
-	$(BIN)/python -m training.prepare --data $(DATA)
-	$(BIN)/python -m training.vocoder --data $(DATA)
-	$(BIN)/python -m training.train --data $(DATA) --minutes $(MINUTES)
-	$(BIN)/python -m training.export --data $(DATA)
-	$(BIN)/python -m training.language --data $(DATA)
-	$(BIN)/python -m training.evaluate --data $(DATA) --write-card
+	$(BIN)/python -m training.recipe --data $(DATA) --updates-share $(UPDATES_SHARE)
 
 eval: $(STAMPS)/training
 	$(BIN)/python -m training.evaluate --data $(DATA)

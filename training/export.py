@@ -64,7 +64,7 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
     Several checkpoints of one training are averaged weight by weight (Izmailov et al. 2018,
     *Averaging weights leads to wider optima*); batch-norm statistics too.
     """
-    saved = [torch.load(path, weights_only=False) for path in checkpoints]
+    saved = [torch.load(path, weights_only=False, map_location="cpu") for path in checkpoints]
     net = Network(saved[-1]["labels"])
     state = saved[-1]["average"]
     for name, value in state.items():

@@ -30,6 +30,10 @@ class Bigram:
     first: torch.Tensor  # (labels - 1,) of the first unit
     following: torch.Tensor  # (labels - 1, labels - 1), rows sum to one
 
+    def to(self, device: torch.device) -> Bigram:
+        """The same on another device."""
+        return Bigram(self.first.to(device), self.following.to(device))
+
 
 def estimate(sequences: Iterable[Sequence[str]], labels: Sequence[str]) -> Bigram:
     """The bigram of unit sequences; units that are not labels break a sequence."""
@@ -83,7 +87,7 @@ def numerator(
         reduction="none",
         zero_infinity=True,
     )
-    inside = torch.arange(len(scores))[:, None] < frames[None, :]
+    inside = torch.arange(len(scores), device=scores.device)[:, None] < frames[None, :]
     return (constant * inside).sum(0) - lost
 
 
@@ -115,14 +119,14 @@ def _forward_backward(
     units = labels - 1
     top = scores.max(2).values
     emitted = (scores - top[..., None]).exp()
-    live = torch.arange(t)[:, None] < frames[None, :]
+    live = torch.arange(t, device=scores.device)[:, None] < frames[None, :]
     # States: in unit u, and in silence after unit u; the last of the latter is before any unit.
-    inside, after = torch.zeros(t, b, units), torch.zeros(t, b, units + 1)
+    inside, after = scores.new_zeros(t, b, units), scores.new_zeros(t, b, units + 1)
     to_unit = torch.cat([following, first[None]])  # from silence after u, or before any unit
     own = following.diagonal()
-    a_in, a_after = torch.zeros(b, units), torch.zeros(b, units + 1)
+    a_in, a_after = scores.new_zeros(b, units), scores.new_zeros(b, units + 1)
     a_after[:, -1] = 1.0
-    log_scale = torch.zeros(b)
+    log_scale = scores.new_zeros(b)
     spent = a_in.new_zeros(b, units + 1)
     for k in range(t):
         spent[:, :units] = a_in
@@ -134,9 +138,9 @@ def _forward_backward(
         a_after = torch.where(live[k, :, None], new_after / scale[:, None], a_after)
         log_scale = torch.where(live[k], log_scale + scale.log() + top[k], log_scale)
         inside[k], after[k] = a_in, a_after
-    b_in, b_after = torch.ones(b, units), torch.ones(b, units + 1)
+    b_in, b_after = scores.new_ones(b, units), scores.new_ones(b, units + 1)
     back = to_unit.T.contiguous()
-    occupancy = torch.zeros(t, b, labels)
+    occupancy = scores.new_zeros(t, b, labels)
     for k in range(t - 1, -1, -1):
         occupied_in, occupied_after = inside[k] * b_in, (after[k] * b_after).sum(1)
         total = occupied_in.sum(1) + occupied_after
@@ -176,11 +180,11 @@ def best_path(scores: torch.Tensor, bigram: Bigram) -> list[int]:
     Args:
         scores: (frames, labels) of one utterance.
     """
-    y = scores.detach().numpy().astype(np.float64)
+    y = scores.detach().cpu().numpy().astype(np.float64)
     t, units = len(y), y.shape[1] - 1
     each = np.arange(units)
-    following = bigram.following.log().numpy()
-    to_unit = np.vstack([following, bigram.first.log().numpy()])
+    following = bigram.following.cpu().log().numpy()
+    to_unit = np.vstack([following, bigram.first.cpu().log().numpy()])
     to_unit[each, each] = -np.inf  # the same unit again only after silence
     again = following[each, each]
     inside, after = np.full(units, -np.inf), np.full(units + 1, -np.inf)

@@ -44,7 +44,8 @@ class Layer(nn.Module):
         """(batch, width, time) to (batch, width, time - left - right)."""
         y = self.norm(torch.relu(self.up(self.down(x))))
         if dropout and self.training:  # one mask for all frames of a channel
-            keep = torch.rand(y.shape[0], y.shape[1], 1, dtype=y.dtype) >= dropout
+            chance = torch.rand(y.shape[0], y.shape[1], 1, dtype=y.dtype, device=y.device)
+            keep = chance >= dropout
             y = y * keep / (1 - dropout)
         return y + RESIDUAL * x[:, :, self.left : self.left + y.shape[2]]
 

@@ -21,7 +21,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,13 @@ class Batch:
     labels: torch.Tensor  # flat
     label_lengths: torch.Tensor
     target: torch.Tensor  # (batch, frames) label of each output frame, -1 beyond the end
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(
+            self.language,
+            *(getattr(self, f.name).to(device) for f in fields(self) if f.name != "language"),
+        )
 
 
 def pad(features: np.ndarray, frames: int) -> np.ndarray:
@@ -135,8 +142,10 @@ def _produce(
 
 
 @functools.cache
-def _fast_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16: twice as fast; without, a hundredth."""
+def _fast_bfloat16(kind: str) -> bool:
+    """Whether this device multiplies in bfloat16: twice as fast; a processor without, a hundredth."""
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported()
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
@@ -150,13 +159,14 @@ def loss_of(
     smoothing: float = 0.05,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy a frame, and the MMI loss a frame (0 without ``bigram``)."""
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_fast_bfloat16()):
+    kind = x.device.type
+    with torch.autocast(kind, dtype=torch.bfloat16, enabled=_fast_bfloat16(kind)):
         out = net.outputs[batch.language](net.trunk(x, batch.language, dropout))
     out = out.float().log_softmax(1)
     target = batch.target[:, : out.shape[2]]
     entropy = nn.functional.cross_entropy(out, target, ignore_index=-1, label_smoothing=smoothing)
     if bigram is None:
-        return entropy, torch.zeros(())
+        return entropy, entropy.new_zeros(())
     scores = net.likelihoods(out, batch.language).permute(2, 0, 1)
     frames = batch.frames.clamp(max=len(scores))
     mmi = mmi_loss(scores, frames, batch.labels, batch.label_lengths, bigram)
@@ -221,7 +231,7 @@ def tuning_error(
         for language, items in sets.items():
             wrong = total = 0
             for u in items:
-                x = torch.from_numpy(pad(u.features, len(u.features)))[None]
+                x = torch.from_numpy(pad(u.features, len(u.features)))[None].to(net.mean.device)
                 scores = net.likelihoods(net(x, language), language)[0].T
                 heard = [net.labels[language][k] for k in best_path(scores, bigrams[language])]
                 wrong += Levenshtein.distance(heard, u.units)
@@ -286,6 +296,8 @@ def main() -> None:
         "--warp", type=float, default=0.0, help="deviation of the log of vocal tracts' length"
     )
     p.add_argument("--makers", type=int, default=1, help="processes of the speech factory")
+    p.add_argument("--device", help="cpu, cuda, cuda:1; a GPU where there is one")
+    p.add_argument("--name", default="net", help="of the checkpoint in the work folder")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--keep-every", type=float, default=15, help="minutes; copies to average")
@@ -302,6 +314,7 @@ def main() -> None:
 
 def train(a: argparse.Namespace) -> None:
     """Run or resume the training that the arguments describe; leaves ``work/net.pt``."""
+    device = torch.device(a.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.set_flush_denormal(True)  # several times faster on a CPU
     torch.manual_seed(a.seed)
     corpus = load(a.work)
@@ -314,14 +327,14 @@ def train(a: argparse.Namespace) -> None:
     net.mean, net.deviation, priors = _statistics(factory, labels)
     net.set_priors(priors)
     corpus.clips = []  # the factory holds what it needs
-    optimiser = torch.optim.AdamW(net.parameters(), a.rate, weight_decay=1e-3, betas=(0.9, 0.98))
     average, step, spent, before = Average(net), 0, 0.0, (0, 0.0)
-    checkpoint = a.work / "net.pt"
+    states: dict[str, object] = {}
+    checkpoint = a.work / f"{a.name}.pt"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=False)
+        saved = torch.load(checkpoint, weights_only=False, map_location="cpu")
         net.load_state_dict(saved["net"])
         average.net.load_state_dict(saved["average"])
-        optimiser.load_state_dict(saved["optimiser"])
+        states = saved["optimiser"]
         step, spent, before = saved["step"], saved["spent"], saved.get("before", before)
         average.updates = step
         print(f"resumed at update {step}, {spent / 60:.1f} minutes", flush=True)
@@ -332,7 +345,7 @@ def train(a: argparse.Namespace) -> None:
         before = (trained["updates"], 60 * trained["minutes"])
         print(f"begins with the models in {a.start_from}", flush=True)
     elif a.start_from:
-        begun = torch.load(a.start_from, weights_only=False)
+        begun = torch.load(a.start_from, weights_only=False, map_location="cpu")
         net.load_state_dict(begun["average"])
         average.net.load_state_dict(begun["average"])
         before = (begun["step"], begun["spent"])
@@ -342,6 +355,13 @@ def train(a: argparse.Namespace) -> None:
     for i in range(a.makers):
         seed, pools = a.seed * 1000 + i, step // UPDATES_PER_POOL + learnt
         mp.Process(target=_produce, args=(queue, factory, labels, seed, pools), daemon=True).start()
+    # The makers were forked before the GPU is touched.
+    net.to(device)
+    average.net.to(device)
+    bigrams = {k: b.to(device) for k, b in bigrams.items()}
+    optimiser = torch.optim.AdamW(net.parameters(), a.rate, weight_decay=1e-3, betas=(0.9, 0.98))
+    if states:
+        optimiser.load_state_dict(states)
     torch.set_num_threads(a.threads)
     rng, told = np.random.default_rng(a.seed + step), Progress()
     begin, last_save = time.monotonic() - spent, time.monotonic()
@@ -364,6 +384,7 @@ def train(a: argparse.Namespace) -> None:
         dropout = a.dropout
         if batch.language == "yue" and a.dropout_yue is not None:
             dropout = a.dropout_yue
+        batch, x = batch.to(device), x.to(device)
         entropy, mmi = loss_of(net, batch, x, dropout, bigram=bigram)
         loss = entropy if bigram is None else mmi + a.entropy_weight * entropy
         optimiser.zero_grad()
@@ -378,7 +399,7 @@ def train(a: argparse.Namespace) -> None:
             save(checkpoint, net, average, optimiser, step, time.monotonic() - begin, before)
             if spent // (60 * a.keep_every) > kept:
                 kept = spent // (60 * a.keep_every)
-                shutil.copy(checkpoint, a.work / f"net.{spent / 60:.0f}.pt")
+                shutil.copy(checkpoint, a.work / f"{a.name}.{spent / 60:.0f}.pt")
             last_save = time.monotonic()
             errors = tuning_error(average.net, sets, bigrams)
             print(f"  {spent / 60:.1f} min, held-out unit error {errors}", flush=True)

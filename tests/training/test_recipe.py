@@ -1,0 +1,70 @@
+"""All stages of the recipe, in order and resumed."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from pathlib import Path
+
+import pytest
+
+from training.recipe import Stage, run, stages
+
+
+def _writes(file: Path, name: str) -> Stage:
+    """A stage that appends its name to a file."""
+    code = f"open({str(file)!r}, 'a').write({name!r})"
+    return Stage(name, "timeit", ("-n", "1", "-r", "1", code))
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    log, done = tmp_path / "log", tmp_path / "done"
+    fails = Stage("fails", "timeit", ("-n", "1", "-r", "1", "1 / 0"))
+    with pytest.raises(SystemExit, match="fails failed with status 1; run this again to go on"):
+        run([_writes(log, "a"), fails, _writes(log, "b")], done)
+    assert log.read_text() == "a"
+    todo = [_writes(log, "a"), _writes(log, "x"), _writes(log, "b")]
+    run(todo, done)
+    assert log.read_text() == "axb"
+    run(todo, done, again_from="x")
+    assert log.read_text() == "axbxb"
+
+
+def test_every_option_is_one_of_its_module() -> None:
+    for stage in stages(Path("data"), Path("work"), Path("models")):
+        if stage.module == "ivr":
+            continue
+        found = importlib.util.find_spec(stage.module)
+        assert found is not None, stage.module
+        assert found.origin is not None
+        source = Path(found.origin).read_text(encoding="utf-8")
+        for option in (a for a in stage.arguments if a.startswith("--")):
+            assert f'"{option}"' in source, (stage.name, option)
+
+
+def test_each_training_begins_with_the_one_before_and_the_last_is_exported() -> None:
+    trainings = [s for s in stages(Path("d"), Path("w"), Path("m")) if s.module == "training.train"]
+    for before, after in itertools.pairwise(trainings):
+        begun = after.arguments[after.arguments.index("--start-from") + 1]
+        assert begun == str(Path("w") / f"{before.name}.pt")
+    exported = next(s for s in stages(Path("d"), Path("w"), Path("m")) if s.name == "export")
+    assert exported.arguments[-1] == str(Path("w") / f"{trainings[-1].name}.pt")
+
+
+def test_a_share_of_the_updates_is_for_a_look_at_all_stages() -> None:
+    def updates(share: float) -> list[int]:
+        found = stages(Path("d"), Path("w"), Path("m"), updates_share=share)
+        return [
+            int(s.arguments[s.arguments.index("--updates") + 1])
+            for s in found
+            if "--updates" in s.arguments
+        ]
+
+    assert updates(0.02) == [round(0.02 * n) for n in updates(1.0)]
+    assert min(updates(1e-9)) == 1
+
+
+def test_other_models_do_not_fit_the_matcher_of_those_installed() -> None:
+    names = [s.name for s in stages(Path("d"), Path("w"), Path("elsewhere"))]
+    assert "matcher" not in names
+    assert names[-1] == "evaluate"

@@ -1,0 +1,143 @@
+"""From the recordings to the models that ship: every stage, one command, resumed where it was.
+
+    python -m training.recipe --data ../shared/data         some seven hours on 2 cores
+    python -m training.recipe --updates-share 0.02          all stages with a fiftieth of the updates
+
+One network serves both languages, so one command makes both models. A stage that is done is not
+done again (``work/recipe/STAGE`` says that it is); the trainings resume from their own checkpoints,
+and the seeds are fixed. ``--from STAGE`` does that stage anew, and those after it.
+
+The three trainings are those of the models that ship, each begun with the weights of the one
+before; what they are for stands in docs/model-builder.md. Their length is counted in updates, so
+that a faster machine makes the same models sooner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Stage", "main", "stages"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A command, ``python -m MODULE ARGUMENTS``; for ``ivr``, the command line itself."""
+
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+
+    def command(self) -> list[str]:
+        """To be run from the root of the repository."""
+        if self.module == "ivr":
+            return [sys.executable, "-c", "from ivr.cli import main; main()", *self.arguments]
+        return [sys.executable, "-m", self.module, *self.arguments]
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    name: str
+    updates: int
+    arguments: tuple[str, ...]
+
+
+_TRAININGS = (
+    # Frames as the alignment labels them, then lattice-free MMI.
+    _Training("first", 27_000, ("--entropy-share", "0.4", "--rate", "2e-3")),
+    # Vocoder speech, and more dropout; MMI from the start.
+    _Training("second", 33_000, ("--entropy-share", "0", "--rate", "2e-3", "--dropout", "0.1")),
+    # Layers of each language's own learn what is particular to it.
+    _Training(
+        "third",
+        15_500,
+        (
+            *("--entropy-share", "0", "--entropy-weight", "0.15", "--rate", "1e-3"),
+            *("--dropout", "0.07", "--dropout-yue", "0.15", "--warp", "0.06"),
+        ),
+    ),
+)
+
+
+def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) -> list[Stage]:
+    """All stages in their order.
+
+    Args:
+        data: the speech and the texts.
+        work: where what is made on the way lies.
+        models: where the models are written to.
+        updates_share: of the updates of each training.
+    """
+    at = ("--data", str(data), "--work", str(work))
+    found = [
+        Stage("prepare", "training.prepare", at),
+        Stage("vocoder", "training.vocoder", (*at, "--voices", "1")),
+    ]
+    before: Path | None = None
+    for seed, training in enumerate(_TRAININGS, 1):
+        updates = str(max(1, round(training.updates * updates_share)))
+        begins = ("--start-from", str(before)) if before else ()
+        given = (*at, "--name", training.name, "--seed", str(seed), "--updates", updates)
+        found.append(Stage(training.name, "training.train", (*given, *begins, *training.arguments)))
+        before = work / f"{training.name}.pt"
+    last = ("--checkpoints", str(before))
+    found += [
+        Stage("export", "training.export", (*at, "--models", str(models), *last)),
+        Stage("language", "training.language", (*at, "--models", str(models))),
+    ]
+    if models == Path("models"):  # what the matcher is fitted on is heard with the models installed
+        found += [
+            Stage("hearing", "training.hearing", ()),
+            Stage("matcher", "ivr", ("train",)),
+        ]
+    evaluation = ("--data", str(data), "--models", str(models), "--write-card")
+    return [*found, Stage("evaluate", "training.evaluate", evaluation)]
+
+
+def run(todo: Sequence[Stage], done: Path, *, again_from: str | None = None) -> None:
+    """Do what is not done.
+
+    Raises:
+        SystemExit: a stage fails; what it says stands above.
+    """
+    done.mkdir(parents=True, exist_ok=True)
+    anew = False
+    for stage in todo:
+        anew = anew or stage.name == again_from
+        stamp = done / stage.name
+        if stamp.exists() and not anew:
+            print(f"{stage.name}: done", flush=True)
+            continue
+        print(f"{stage.name}: {stage.module} {' '.join(stage.arguments)}", flush=True)
+        status = subprocess.run(stage.command(), check=False).returncode
+        if status:
+            raise SystemExit(f"{stage.name} failed with status {status}; run this again to go on")
+        stamp.touch()
+
+
+def main() -> None:
+    """Command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--data", type=Path, default=Path("../shared/data"))
+    p.add_argument("--work", type=Path, default=Path("work"))
+    p.add_argument("--models", type=Path, default=Path("models"))
+    p.add_argument("--updates-share", type=float, default=1.0, help="of each training's updates")
+    p.add_argument("--from", dest="again_from", metavar="STAGE", help="do this and later ones anew")
+    p.add_argument("--list", action="store_true", help="say what would be run, and end")
+    a = p.parse_args()
+    todo = stages(a.data, a.work, a.models, updates_share=a.updates_share)
+    if a.again_from and a.again_from not in (names := [s.name for s in todo]):
+        p.error(f"no stage is called {a.again_from}: {', '.join(names)}")
+    if a.list:
+        for stage in todo:
+            print(f"{stage.name}: python -m {stage.module} {' '.join(stage.arguments)}")
+        return
+    run(todo, a.work / "recipe", again_from=a.again_from)
+
+
+if __name__ == "__main__":
+    main()
