@@ -4,7 +4,10 @@
         print(lint)
 
 Phrases of different queues that sound alike or nearly so, phrases within phrases of another queue,
-and phrases that a speech model can never write because it has no word for a character.
+phrases that a speech model can never write because it has no word for a character, phrases that a
+rule takes before any queue is looked for, and queues to which none of their own phrases leads.
+(A queue that never opens, or has no phrases in one of the languages, is no warning but an error of
+:func:`~ivr.queues.catalogue.load_catalogue`.)
 """
 
 from __future__ import annotations
@@ -18,10 +21,14 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
 from ivr.asr.hot_words import spell
-from ivr.intent.normalise import normalise
+from ivr.call.wishes import read_wish
+from ivr.intent.needs import corrected
+from ivr.intent.normalise import normalise, strip_carriers
 from ivr.intent.sounds import character_syllables, fold
+from ivr.intent.types import Decision
+from ivr.intent.urgent import PersonWish, asks_about
 from ivr.language import Language
-from ivr.queues.catalogue import load_catalogue
+from ivr.queues.catalogue import Catalogue, load_catalogue
 from ivr.queues.phrases import OFF_TOPIC, read_phrases
 from ivr.yamlsource import Place, YamlPath, read_yaml
 
@@ -31,6 +38,12 @@ __all__ = ["Lint", "lints", "read_vocabulary"]
 _NEAR_FROM = 6
 #: Shorter phrases stand in many others by chance.
 _WITHIN_FROM = 3
+#: With so many phrases that nothing else claims, a queue is found; with fewer the matcher is asked,
+#: which takes some seconds to build.
+_SURELY_FOUND = 3
+#: Few utterances are surer than this: where a question needs more, the matcher is asked.
+_SURE_AT_MOST = 0.9
+_PERSON, _EMERGENCY = "person", "emergency "  # owners of phrases that are no queues
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -88,23 +101,24 @@ def lints(
         ConfigError: the catalogue is not valid.
     """
     phrases = list(_phrases(Path(path)))
-    hot_words = load_catalogue(path).hot_words
+    catalogue = load_catalogue(path)
     found: list[Lint] = [] if units is None else list(_unspellable(Path(path), units))
+    found += _unreachable(Path(path), catalogue, phrases)
     for language in Language:
         mine = [p for p in phrases if p.language is language and p.plain]
         found += _alike(mine, language)
         found += _within(mine)
         if words := (vocabulary or {}).get(language):
-            found += _unwritable(mine, {*words, *hot_words})
+            found += _unwritable(mine, {*words, *catalogue.hot_words})
     return sorted(set(found))
 
 
 def _phrases(path: Path) -> Iterator[_Phrase]:
     catalogue = load_catalogue(path)
     source = read_yaml(path)
-    owners: list[tuple[str, YamlPath]] = [("person", ("person",))]
+    owners: list[tuple[str, YamlPath]] = [(_PERSON, ("person",))]
     for at, _ in source.items(("emergencies",)):
-        owners.append((f"emergency {source.get((*at, 'number'))}", at))
+        owners.append((f"{_EMERGENCY}{source.get((*at, 'number'))}", at))
     for at, _ in source.items(("queues",)):
         owners.append((str(source.get((*at, "id"))), at))
     for owner, at in owners:
@@ -123,16 +137,16 @@ def _phrases(path: Path) -> Iterator[_Phrase]:
 def _alike(phrases: list[_Phrase], language: Language) -> Iterator[Lint]:
     """Pairs of different owners whose sounds are taken for one another."""
     symbols: dict[str, str] = {}
-    sounds = []
-    for p in phrases:
-        folded = [fold(s, language) if s else c for c, s in _read(p.plain, language)]
-        sounds.append("".join(symbols.setdefault(f, chr(0xE000 + len(symbols))) for f in folded))
+    sounds = [
+        "".join(symbols.setdefault(f, chr(0xE000 + len(symbols))) for f in _folded(p))
+        for p in phrases
+    ]
     apart = process.cdist(
         sounds, sounds, scorer=Levenshtein.distance, score_cutoff=1, dtype=np.uint8
     )
     for i, j in zip(*np.nonzero(np.triu(apart <= 1, 1)), strict=True):
         one, other = phrases[i], phrases[j]
-        if one.owner == other.owner or one.plain == other.plain:
+        if one.owner == other.owner:
             continue
         if apart[i, j] and min(len(sounds[i]), len(sounds[j])) < _NEAR_FROM:
             continue
@@ -146,8 +160,11 @@ def _alike(phrases: list[_Phrase], language: Language) -> Iterator[Lint]:
         )
 
 
-def _read(text: str, language: Language) -> Iterator[tuple[str, str]]:
-    return zip(text, character_syllables(text, language), strict=True)
+def _folded(phrase: _Phrase) -> tuple[str, ...]:
+    """Its syllables as the recogniser may take them for one another; signs as they are."""
+    syllables = character_syllables(phrase.plain, phrase.language)
+    read = zip(phrase.plain, syllables, strict=True)
+    return tuple(fold(s, phrase.language) if s else c for c, s in read)
 
 
 def _within(phrases: list[_Phrase]) -> Iterator[Lint]:
@@ -205,3 +222,105 @@ def _unknown(text: str, known: frozenset[str], longest: int) -> str:
         if at in reached:
             reached |= {at + n for n in range(1, longest + 1) if text[at : at + n] in known}
     return "" if len(text) in reached else text[max(reached)]
+
+
+# --- what is never reached --------------------------------------------------------------------
+
+
+def _unreachable(path: Path, catalogue: Catalogue, phrases: list[_Phrase]) -> Iterator[Lint]:
+    """Phrases that never lead where they stand, and queues to which no phrase leads."""
+    wishes = {
+        language: PersonWish(catalogue.person.phrases[language], catalogue.person.key, language)
+        for language in Language
+    }
+    left: dict[tuple[str, Language], list[_Phrase]] = {}
+    for p in phrases:
+        why = _taken(p, wishes[p.language])
+        if why is not None:
+            yield Lint(
+                p.file,
+                p.place,
+                f"{p.text!r} never leads to {p.owner}: {why}",
+                "say it in other words, or delete it",
+            )
+        else:
+            left.setdefault((p.owner, p.language), []).append(p)
+    yield from _never_found(path, catalogue, _alone(left))
+
+
+def _taken(phrase: _Phrase, wish: PersonWish) -> str | None:
+    """The rule that hears a phrase before its owner is looked for; None where none does."""
+    if phrase.owner in (_PERSON, OFF_TOPIC):
+        return None
+    if phrase.owner.startswith(_EMERGENCY):
+        asked = asks_about(phrase.plain)
+        return (
+            "it asks about papers, money or the past, so no emergency is heard" if asked else None
+        )
+    wished = read_wish(phrase.text)
+    if wished is not None and wished.alone:
+        return "it is heard as the wish for another language, or to be spoken to more slowly"
+    if wish.heard(corrected(phrase.plain)):
+        return "it is heard as the wish for a person"
+    return None
+
+
+def _alone(
+    left: Mapping[tuple[str, Language], list[_Phrase]],
+) -> dict[tuple[str, Language], list[_Phrase]]:
+    """Without what sounds like a phrase of another owner: who says it may be sent to either."""
+    owners: dict[tuple[Language, tuple[str, ...]], set[str]] = {}
+    for listed in left.values():
+        for p in listed:
+            owners.setdefault((p.language, _folded(p)), set()).add(p.owner)
+    return {
+        key: [p for p in listed if len(owners[p.language, _folded(p)]) == 1]
+        for key, listed in left.items()
+    }
+
+
+def _never_found(
+    path: Path, catalogue: Catalogue, left: Mapping[tuple[str, Language], list[_Phrase]]
+) -> Iterator[Lint]:
+    """Queues that none of the phrases ``left`` to them leads to, in one of the languages."""
+    doubtful = _doubtful(catalogue, left)
+    if not doubtful:
+        return
+    from ivr.intent.matcher import Matcher  # loads the classifier's library
+
+    matcher, source = Matcher(catalogue), read_yaml(path)
+    places = {
+        str(source.get((*at, "id"))): source.value_place((*at, "id"))
+        for at, _ in source.items(("queues",))
+    }
+    for queue, language in doubtful:
+        found = (matcher.match(p.text, language) for p in left.get((queue, language), []))
+        sure = (Decision.ROUTE, Decision.CONFIRM)
+        if not any(m.queue == queue and m.decision in sure for m in found):
+            yield Lint(
+                str(path),
+                places[queue],
+                f"queue {queue} is never reached in {language}: none of its "
+                f"{len(catalogue.queue(queue).phrases[language])} phrases leads to it alone",
+                "write phrases that nothing else has, or lower thresholds.confirm "
+                f"(now {catalogue.thresholds.confirm:g})",
+            )
+
+
+def _doubtful(
+    catalogue: Catalogue, left: Mapping[tuple[str, Language], list[_Phrase]]
+) -> list[tuple[str, Language]]:
+    """Queues with hardly a phrase of their own; all of them where much is asked of each."""
+    urgent = [p for listed in left.values() for p in listed if p.owner.startswith(_EMERGENCY)]
+
+    def plainly(p: _Phrase) -> bool:
+        taken = any(u.language is p.language and u.plain in p.plain for u in urgent)
+        return not taken and bool(strip_carriers(p.plain))
+
+    return [
+        (queue, language)
+        for queue in catalogue.queue_ids
+        for language in Language
+        if catalogue.thresholds.confirm > _SURE_AT_MOST
+        or sum(map(plainly, left.get((queue, language), []))) < _SURELY_FOUND
+    ]

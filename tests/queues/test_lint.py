@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ivr.errors import ConfigError
 from ivr.language import Language
 from ivr.queues.lint import Lint, lints, read_vocabulary
 from tests.server.installation import QUEUES
@@ -91,3 +92,75 @@ def test_a_hot_word_can_be_written(path: Path) -> None:
     assert "hot_words" in found.mend
     path.write_text("hot_words: [穗好办]\n" + text, encoding="utf-8")
     assert lints(path, vocabulary={CMN: words}) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (
+            "结婚登记",
+            "麻烦帮我转人工",
+            "never leads to general: it is heard as the wish for a person",
+        ),
+        ("结婚登记", "请讲慢一点", "never leads to general: it is heard as the wish for another"),
+        ("起火了", "火灾保险怎么理赔", "never leads to emergency 119: it asks about papers"),
+    ],
+)
+def test_a_phrase_that_a_rule_takes_first(path: Path, old: str, new: str, why: str) -> None:
+    found = edited(path, old, new)
+    assert [why in lint.what for lint in found].count(True) == 1
+    assert not any("is never reached" in lint.what for lint in found)
+
+
+def unreached(found: list[Lint]) -> list[str]:
+    return [lint.what for lint in found if "is never reached" in lint.what]
+
+
+def test_a_queue_whose_phrases_all_ask_for_a_person(path: Path) -> None:
+    taken = "我要转人工服务, 麻烦转人工, 帮我转人工啊, 快点转人工, 我想转人工"
+    found = edited(path, "学校报名, 看病挂号, 结婚登记, 公交车不来, 养老院床位", taken)
+    only = "queue general is never reached in cmn: none of its 5 phrases leads to it alone"
+    assert unreached(found) == [only]
+    (lint,) = [lint for lint in found if lint.what == only]
+    assert path.read_text("utf-8").splitlines()[lint.place.line - 1].strip() == "- id: general"
+
+
+def test_a_queue_whose_phrases_are_those_of_others(path: Path) -> None:
+    """The same sounds in other characters: no fault of the file, and nobody gets there."""
+    taken = "我要查射保, 养老宝险怎么交, 公鸡金贷款, 公鸡金怎么提取, 工弟太吵"
+    found = edited(path, "学校报名, 看病挂号, 结婚登记, 公交车不来, 养老院床位", taken)
+    assert len([lint for lint in found if "(general) sounds like" in lint.what]) == 5
+    assert "queue general is never reached in cmn" in unreached(found)[0]
+    one_of_its_own = edited(path, "工弟太吵", "学校报名")
+    assert unreached(one_of_its_own) == []
+
+
+def test_the_same_words_in_other_characters_are_alike(path: Path) -> None:
+    found = edited(path, "结婚登记", "醫保卡丟了")
+    assert any("'醫保卡丟了' (general) sounds like '医保卡丢了'" in lint.what for lint in found)
+
+
+def test_no_queue_is_reached_where_nobody_can_be_so_sure(path: Path) -> None:
+    text = path.read_text("utf-8")
+    path.write_text("thresholds: {route: 1.0, confirm: 1.0}\n" + text, encoding="utf-8")
+    found = lints(path)
+    assert len(unreached(found)) == 3 * len(Language)
+    assert "lower thresholds.confirm (now 1)" in found[0].mend
+    path.write_text("thresholds: {route: 0.8, confirm: 0.3}\n" + text, encoding="utf-8")
+    assert lints(path) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("hours: 24x7", "hours: {mon: closed}", "the queue is never open"),
+        (
+            "[小朋友入学, 睇医生挂号, 点样注册结婚, 巴士成日唔嚟, 老人院有冇位]",
+            "[]",
+            "too few phrases",
+        ),
+    ],
+)
+def test_what_is_more_than_a_warning(path: Path, old: str, new: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        edited(path, old, new)
