@@ -8,6 +8,7 @@ import json
 import os
 import struct
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -97,6 +98,33 @@ async def test_one_that_sends_a_byte_at_a_time_is_understood(server: KapokServer
         assert b'"partial"' in answer
         writer.close()
     await comes_true(lambda: server.calls == 0)
+
+
+async def test_an_asterisk_whose_stream_comes_a_byte_at_a_time_is_understood(
+    services: Services, installation: Installation
+) -> None:
+    settings = settings_of(installation)
+    gateways = settings.gateways.model_copy(update={"audiosocket_port": 0})
+    settings = settings.model_copy(update={"gateways": gateways})
+    call_id = uuid.uuid4()
+    stream = struct.pack("!BH", 0x01, 16) + call_id.bytes
+    spoken = bytes(8 * BLOCK) + SOCIAL_SECURITY + bytes(10 * BLOCK)
+    for at in range(0, len(spoken), 320):
+        stream += struct.pack("!BH", 0x10, 320) + spoken[at : at + 320].ljust(320, b"\0")
+    async with KapokServer(services, settings, voice=None) as server, beside_a_call(server):
+        port = int(str(server.audiosocket_url).rpartition(":")[2])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        for at in range(len(stream)):
+            writer.write(stream[at : at + 1])
+            if at % 100 == 0:
+                await writer.drain()
+        await comes_true(lambda: decided(server, str(call_id)) == "social_security")
+        writer.close()
+
+
+def decided(server: KapokServer, call_id: str) -> str | None:
+    decision = server.registry.decision(call_id)
+    return decision.queue if decision is not None else None
 
 
 def frame(opcode: int, data: bytes) -> bytes:
