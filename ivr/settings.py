@@ -194,6 +194,19 @@ class AccessSettings(_Model):
     #: Requests to the HTTP port from one address, on average and at once.
     requests_per_s: Annotated[float, Strict(), Field(gt=0, le=100_000)] = 50.0
     request_burst: Count = Field(default=200, ge=1, le=1_000_000, examples=["request_burst: 200"])
+    #: Connections to the calls' ports from one address, on average and at once: a gateway opens
+    #: hundreds.
+    connections_per_s: Annotated[float, Strict(), Field(gt=0, le=100_000)] = 500.0
+    connection_burst: Count = Field(
+        default=20_000, ge=1, le=1_000_000, examples=["connection_burst: 20000"]
+    )
+    #: Connections to the calls' ports that are no calls yet, of all addresses. One more takes the
+    #: place of the one that has said nothing for longest.
+    max_waiting_connections: Count = Field(
+        default=4_096, ge=1, le=1_000_000, examples=["max_waiting_connections: 4096"]
+    )
+    #: How long a connection to the calls' ports may take to begin TLS and to ask for a call.
+    open_timeout_s: Seconds = Field(default=10.0, examples=["open_timeout_s: 10"])
     #: Wrong tokens from one address within a minute, before it has to wait.
     failures_per_minute: Count = Field(default=20, ge=1, le=10_000)
     #: Connections to the HTTP port at the same time.

@@ -23,6 +23,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -44,6 +45,7 @@ from ivr.server.admission import Admission
 from ivr.server.call import Call, Desk, refuse
 from ivr.server.call_files import CallFiles
 from ivr.server.conversation import Services
+from ivr.server.door import Door, DoorConnection, room_for
 from ivr.server.health import Health
 from ivr.server.operations import Operations, Running
 from ivr.server.playout import Voice
@@ -61,6 +63,9 @@ _log = logging.getLogger(__name__)
 _READ_FACTOR = 4
 #: Decisions of the calls that end last are posted for at least so long, seconds.
 _LAST_POSTS_S = 2.0
+#: Connections that the kernel holds until they are taken. With asyncio's 100, the rest of a burst
+#: tries again a second later: 3,000 connections took 26 s, with these 3 s.
+_BACKLOG = 1_024
 #: Frames that websockets itself holds before the inbox does: enough to keep the reader busy.
 _FRAMES_HELD = (8, 2)
 
@@ -125,6 +130,7 @@ class KapokServer:
             shed_lag_s=self._limits.shed_lag_s,
             clock=time.monotonic,
         )
+        self._door = self._opened_door()
         self._registry = Registry()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -142,6 +148,17 @@ class KapokServer:
     def registry(self) -> Registry:
         """The calls and what was decided about each."""
         return self._registry
+
+    def _opened_door(self) -> Door:
+        access, metrics = self._limits.access, self._operations.metrics
+        reasons = {"rate": metrics.call_refused, "silent": metrics.denied}
+        return Door(
+            most_waiting=room_for(access.max_waiting_connections),
+            per_s=access.connections_per_s,
+            burst=access.connection_burst,
+            now_s=time.monotonic,
+            told=lambda reason: reasons[reason](reason),
+        )
 
     def _why_refused(self) -> str:
         """For the metrics."""
@@ -175,17 +192,25 @@ class KapokServer:
     async def __aenter__(self) -> Self:
         self._pool = RecognitionPool(workers=self._workers)
         self._operations.health.check("shedding", self._why_busy)
+        tls, handshake_s = self._operations.tls, self._limits.access.open_timeout_s
         try:
             self._server = await serve(
                 self._handle,
                 self._host,
                 self._port,
                 process_request=self._admit,
-                ssl=self._operations.tls.context if self._operations.tls else None,
+                create_connection=partial(  # type: ignore[arg-type]  # what makes one is one too
+                    DoorConnection,
+                    door=self._door,
+                    tls=tls.context if tls else None,
+                    handshake_s=handshake_s,
+                ),
+                open_timeout=handshake_s,
                 select_subprotocol=_select_subprotocol,
                 compression=None,  # audio does not compress, and deflate costs a core
                 max_size=_READ_FACTOR * self._limits.max_message_bytes,
                 max_queue=_FRAMES_HELD,
+                backlog=_BACKLOG,
                 ping_interval=None,
                 server_header=None,
             )
@@ -227,7 +252,9 @@ class KapokServer:
         if port is None:
             return
         try:
-            self._audiosocket = await asyncio.start_server(self._handle_tcp, self._host, port)
+            self._audiosocket = await asyncio.start_server(
+                self._handle_tcp, self._host, port, backlog=_BACKLOG
+            )
         except OSError as error:
             await self.close(drain_s=0.0)
             raise ServerError(
@@ -277,6 +304,7 @@ class KapokServer:
                 for connection in tuple(self._server.connections)
             )
         )
+        self._door.clear()
         await self._server.wait_closed()
         await self._pool.aclose()
         self._services.detach(asyncio.get_running_loop())
@@ -325,6 +353,7 @@ class KapokServer:
         upgrade = _upgrade(connection.request)
         kind, _ = choose(upgrade.path, _offered(connection.request))
         gateway = kind.open(upgrade, self._settings)
+        self._door.leave(connection)
         await self._serve(WebSocketTransport(connection), gateway)
 
     async def _handle_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -334,7 +363,11 @@ class KapokServer:
             self._operations.metrics.call_refused("denied")
             writer.transport.abort()
             return
-        transport = TcpTransport(reader, writer)
+        first = await self._first_words(reader, writer, address=str(peer[0]))
+        if not first:
+            writer.transport.abort()
+            return
+        transport = TcpTransport(reader, writer, first=first)
         gateway = gateway_class("audiosocket").open(Upgrade(), self._settings)
         why_not = self._admission.why_not(calls=len(self._calls))
         if self._closing or why_not is not None:
@@ -343,6 +376,21 @@ class KapokServer:
             await refuse(transport, gateway, "all lines are busy")
             return
         await self._serve(transport, gateway)
+
+    async def _first_words(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, address: str
+    ) -> bytes:
+        """What a TCP connection says first: until then it is no call. Empty: it may not stay."""
+        abort = writer.transport.abort
+        if self._door.enter(writer, address=address, abort=abort) is not None:
+            return b""
+        try:
+            async with asyncio.timeout(self._limits.access.open_timeout_s):
+                return await reader.read(TcpTransport.PIECE)
+        except (OSError, TimeoutError):
+            return b""
+        finally:
+            self._door.leave(writer)
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a request that is not taken; None takes it."""

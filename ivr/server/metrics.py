@@ -194,7 +194,7 @@ class Metrics:
         self._call_s.labels(name).observe(max(0.0, duration_s))
 
     def call_refused(self, reason: str) -> None:
-        """A call was not taken: ``busy``, ``draining``, ``shedding``, ``denied`` …"""
+        """A call was not taken: ``busy``, ``draining``, ``shedding``, ``denied``, ``rate``."""
         self._refused.labels(reason).inc()
 
     def decided(self, gateway: str, action: str, queue: str | None) -> None:
@@ -248,7 +248,8 @@ class Metrics:
         self._requests.labels(route, str(code)).inc()
 
     def denied(self, reason: str) -> None:
-        """Someone was turned away: ``token``, ``role``, ``origin``, ``rate``, ``connections``."""
+        """Why one was turned away: ``token``, ``role``, ``origin``, ``rate``, ``connections``;
+        ``silent`` where a connection was no call for too long while others came."""
         self._denied.labels(reason).inc()
 
     def webhook(self, outcome: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -77,13 +77,20 @@ class WebSocketTransport:
 
 
 class TcpTransport:
-    """A TCP stream."""
+    """A TCP stream.
 
-    _PIECE = 65_536
+    Args:
+        reader, writer: the connection.
+        first: what was read of it already.
+    """
+
+    PIECE: ClassVar = 65_536
     _CLOSE_S = 2.0
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, first: bytes = b""
+    ) -> None:
+        self._reader, self._writer, self._first = reader, writer, first
 
     @property
     def peer(self) -> str:
@@ -92,8 +99,11 @@ class TcpTransport:
 
     async def receive(self) -> str | bytes:
         """See :class:`Transport`."""
+        if self._first:
+            data, self._first = self._first, b""
+            return data
         try:
-            data = await self._reader.read(self._PIECE)
+            data = await self._reader.read(self.PIECE)
         except OSError as error:
             raise GoneError from error
         if not data:
