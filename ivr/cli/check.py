@@ -38,10 +38,9 @@ def command(path: Path | None, config: Path | None, as_json: bool, strict: bool)
 
     Every fault is printed in a line of its own, with line, column and how to mend it; so is every
     warning: too few phrases, phrases of different queues that sound alike, queues to which none of
-    their phrases leads, phrases that the speech
-    models of the settings cannot write, prompts whose recording is missing, cannot be read or says
-    an older text. The exit status is 0 where the file can be used, even with
-    warnings, and 1 where it cannot.
+    their phrases leads, phrases that the speech models of the settings cannot write, prompts whose
+    recording is missing, cannot be read or says an older text. The exit status is 0 where the file
+    can be used, even with warnings, and 1 where it cannot.
     """
     try:
         if path is not None and path.name == SETTINGS_FILE.name:

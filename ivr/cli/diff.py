@@ -38,8 +38,12 @@ _COLOURS = {"worse": "red", "better": "green", "unknown": "yellow", "same": "def
 @click.command("diff")
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
-@click.option("--calls", type=click.Path(path_type=Path), required=True,
-              help="Transcripts (.csv, .tsv, .jsonl, .txt) or recordings.")  # fmt: skip
+@click.option(
+    "--calls",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Transcripts (.csv, .tsv, .jsonl, .txt), logs of calls, or recordings.",
+)
 @click.option(
     "--language",
     type=click.Choice([code.value for code in Language]),
@@ -62,11 +66,14 @@ def command(
 ) -> None:
     """Show which of the stored calls go elsewhere by NEW than by OLD, two queues.yaml.
 
-    Recordings are recognised once and matched twice. Where calls have labels (a column expected,
-    or a labels.csv), the accuracy before and after is shown too.
+    A folder may hold recordings, which are recognised once and matched twice, and what a server
+    keeps of its calls (call_log.folder): the logs, of which each request is matched anew. Where
+    calls have labels (a column expected, or a labels.csv; for a log where the call went), the
+    accuracy before and after is shown too.
 
     \b
         ivr diff config/queues.yaml draft.yaml --calls calls.jsonl
+        ivr diff config/queues.yaml draft.yaml --calls var/calls
         ivr diff config/queues.yaml draft.yaml --calls audio_fixtures --scenario city
     """
     hotline = load_scenario(scenario_file(scenario)) if scenario is not None else None

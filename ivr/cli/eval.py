@@ -88,10 +88,11 @@ def command(
     config: Path | None,
     queues: Path | None,
 ) -> None:
-    """Measure the matcher on CASES: a table of text with labels, or a folder of recordings.
+    """Measure the matcher on CASES: a table of text with labels, or recordings or logs of calls.
 
     A table (.csv, .tsv, .jsonl) has the columns text, language and expected: a queue's id,
-    off_topic, person or emergency:NUMBER. A folder of recordings has a labels.csv.
+    off_topic, person or emergency:NUMBER. A folder of recordings has a labels.csv; of a log of a
+    call (call_log.folder) the label is where the call went.
 
     \b
         ivr eval calls.csv

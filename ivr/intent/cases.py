@@ -7,6 +7,7 @@
 ``.txt``             an utterance a line, no labels
 a folder, or a       recordings, with what is expected of them in ``labels.csv``
 table with ``file``  (:mod:`ivr.replay.labels`), or without
+logs of calls        what a server keeps of them (:mod:`ivr.replay.log_cases`)
 ==================== =================================================================
 
 ``expected`` is a queue's id, ``off_topic``, ``person``, ``emergency:NUMBER``, or ``!person`` and

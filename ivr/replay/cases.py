@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,19 +32,23 @@ def recorded_cases(
     path: Path,
     speech: Speech,
     *,
+    recordings: Sequence[Path] | None = None,
     threads: int = 1,
     advance: Callable[[float], None] = lambda _: None,
 ) -> list[Case]:
     """The recordings of a folder, or of a table of labels, recognised.
 
     The first utterance of a recording in which words are heard is the case, as a caller's first.
+    With ``recordings``, those alone of a folder.
 
     Raises:
         ConfigError: there are no recordings.
         AudioError: one cannot be read.
     """
     labels = labels_of(path)
-    found = find_audio([path]) if path.is_dir() else sorted(labels.by_file if labels else [])
+    found = list(recordings or ())
+    if recordings is None:
+        found = find_audio([path]) if path.is_dir() else sorted(labels.by_file if labels else [])
     if not found:
         raise ConfigError(f"{path}: there are no recordings")
 

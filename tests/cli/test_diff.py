@@ -10,8 +10,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ivr.cli import cli
+from ivr.cli._cases import load_cases
+from ivr.errors import ConfigError
+from ivr.intent.matcher import Matcher
+from ivr.language import Language
+from ivr.queues.catalogue import parse_catalogue
 from tests.queues.test_experiment import TEXT
+from tests.replay.test_log_cases import Server
+from tests.server import installation
 
+YUE = Language.CANTONESE
 ROOT = Path(__file__).resolve().parents[2]
 QUEUES = ROOT / "config" / "queues.yaml"
 
@@ -59,6 +67,35 @@ def test_who_is_asked_after_the_edit(draft: Path, calls: Path) -> None:
     assert moved["after"].startswith("urban_housing_fund (confirm")
     assert moved["verdict"] == "same"
     assert found["asked"] == [1, 2]
+
+
+def test_what_a_server_keeps_of_its_calls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Logs by day; a recording of a call beside its log, and one of which there is no log."""
+    here, folder = installation.write_installation(tmp_path / "home"), tmp_path / "calls"
+    catalogue = parse_catalogue(installation.QUEUES)
+    log = Server(folder, catalogue, Matcher(catalogue)).call("社保断咗", language=YUE)
+    log.with_suffix(".wav").write_text("never read", encoding="utf-8")
+    log.with_name("damaged.jsonl").write_text('{"seq":0,"v":9,"type":"opened"}\n', "utf-8")
+    for path in (log, folder):
+        (case,) = load_cases(path, catalogue, language=None, config=here.config)
+        assert (case.text, case.expected) == ("社保断咗", "social_security")
+    assert "damaged.jsonl is left out: a log of version 9" in capsys.readouterr().err
+
+    installation.write_wav(folder / "other.wav", installation.speak(YUE, "我想查吓", "公积金"))
+    known, heard = load_cases(folder, catalogue, language=None, config=here.config)
+    assert (known.text, heard.where) == ("社保断咗", str(folder / "other.wav"))
+    assert (heard.text.replace(" ", ""), heard.expected) == ("我想查吓公积金", None)
+
+
+def test_a_folder_without_calls(tmp_path: Path) -> None:
+    catalogue = parse_catalogue(installation.QUEUES)
+    with pytest.raises(ConfigError, match="there are no recordings and no logs of calls in it"):
+        load_cases(tmp_path, catalogue, language=None, config=None)
+    (tmp_path / "log.jsonl").write_text('{"seq":0,"v":9,"type":"opened"}\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match="nothing was asked for in the 1 logs in it"):
+        load_cases(tmp_path, catalogue, language=None, config=None)
 
 
 def test_a_worse_edit_can_fail(tmp_path: Path, calls: Path) -> None:

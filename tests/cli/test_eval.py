@@ -9,7 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ivr.cli import cli
+from ivr.intent.matcher import Matcher
+from ivr.queues.catalogue import parse_catalogue
 from ivr.queues.navigation import load_navigation
+from tests.replay.test_log_cases import Server
+from tests.server import installation
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAPHRASES = ROOT / "tests" / "intent" / "paraphrases.tsv"
@@ -74,3 +78,14 @@ def test_calls_without_labels_cannot_be_measured(tmp_path: Path) -> None:
     result = run(tmp_path / "calls.txt", "--language", "cmn")
     assert result.exit_code != 0
     assert "add a column 'expected'" in str(result.exception)
+
+
+def test_logs_of_calls_are_measured(tmp_path: Path) -> None:
+    catalogue = parse_catalogue(installation.QUEUES)
+    server = Server(tmp_path / "calls", catalogue, Matcher(catalogue))
+    server.call("医保卡丢了")
+    server.call("天上有月亮")  # hung up: no label
+    result = run(tmp_path / "calls", "--json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert (figures["utterances"], figures["queues"]["right"]) == (1, 1)
