@@ -49,6 +49,7 @@ class KnownModel(pydantic.BaseModel):
     use: Literal["model", "second_pass"] = "model"  # the key of config/kapok.yaml that names it
     languages: tuple[Language, ...]
     url: str
+    # None: not published
     bytes: int | None = None  # of the archive
     sha256: str | None = None  # of the archive
     licence: str | None = None
@@ -182,15 +183,17 @@ def _check_room(folder: Path, total: int, missing: int) -> None:
         )
 
 
-def _check_sum(path: Path, sha256: str) -> None:
+def _sum(path: Path, sha256: str | None) -> str:
+    """The checksum of a file, which is ``sha256`` where that is given."""
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256.lower():
+    if sha256 is not None and found != sha256.lower():
         path.unlink()
         raise ModelError(
             f"{path.name}: the checksum is {found} where {sha256.lower()} is due: the download was "
             "damaged or is another file, and is deleted; run the same command again"
         )
+    return found
 
 
 # --- unpacking --------------------------------------------------------------------------------
@@ -245,6 +248,7 @@ def install(
     sha256: str | None = None,
     advance: Advance = lambda _: None,
     say_total: Advance = lambda _: None,
+    say_sum: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Fetch, check, unpack and put in its place; the directory of the model.
 
@@ -254,6 +258,8 @@ def install(
         url: instead of that of the catalogue.
         sha256: instead of that of the catalogue.
         advance, say_total: see :func:`fetch`.
+        say_sum: told the SHA-256 of what came, once it is known to be the one that is due; where
+            none is due nothing was checked.
 
     Raises:
         ModelError: it is there already, damaged, or no model.
@@ -265,8 +271,7 @@ def install(
     models.mkdir(parents=True, exist_ok=True)
     part = models / f"{model.name}.part"
     fetch(url or model.url, part, advance=advance, say_total=say_total)
-    if checksum := sha256 or model.sha256:
-        _check_sum(part, checksum)
+    say_sum(_sum(part, sha256 or model.sha256))
     beside = models / f".{model.name}.unpacked"
     shutil.rmtree(beside, ignore_errors=True)
     try:

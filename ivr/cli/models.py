@@ -60,11 +60,26 @@ def get(name: str | None, url: str | None, sha256: str | None, config: Path | No
         return
     model = find_known(name)
     home = load_settings(config).home
-    total = float(model.bytes or 0)
-    with progress(f"fetching {model.name}", total) as advance:
-        path = install(model, home / "models", url=url, sha256=sha256, advance=advance)
+    checked = bool(sha256 or model.sha256)
+    if not checked:
+        click.echo(
+            f"warning: no checksum of {model.name} is published, so the download is not checked; "
+            "give one that you trust with --sha256",
+            err=True,
+        )
+    sums: list[str] = []
+    with progress(f"fetching {model.name}", model.bytes, is_bytes=True) as advance:
+        path = install(
+            model,
+            home / "models",
+            url=url,
+            sha256=sha256,
+            advance=advance,
+            say_total=advance.say_total,
+            say_sum=sums.append,
+        )
     shown = path.relative_to(home)
-    click.echo(f"{shown} is ready.")
+    click.echo(f"{shown} is ready ({'checked' if checked else 'not checked'}: sha256 {sums[0]}).")
     click.echo("To use it, change one line of config/kapok.yaml:")
     for language in model.languages:
         click.echo(f"  {language}: {_line(model, language, str(shown))}")
@@ -81,16 +96,18 @@ def _line(model: KnownModel, language: Language, path: str) -> str:
 
 def _catalogue(known: tuple[KnownModel, ...]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for heading in ("model", "engine", "languages", "size", "licence", "published error"):
+    headings = ("model", "engine", "languages", "size", "checksum", "licence", "published error")
+    for heading in headings:
         table.add_column(heading, no_wrap=heading == "model")
     for model in known:
         table.add_row(
             model.name,
             model.engine,
             " ".join(model.languages),
-            f"{model.bytes / 1e6:.0f} MB" if model.bytes else "not stated",
-            model.licence or "not stated",
-            model.error or "not stated",
+            f"{model.bytes / 1e6:.0f} MB" if model.bytes else "not published",
+            "sha256" if model.sha256 else "not published",
+            model.licence or "not published",
+            model.error or "not published",
         )
     return table
 

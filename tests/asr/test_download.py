@@ -6,81 +6,27 @@ import hashlib
 import io
 import socket
 import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tone_model import MANDARIN_WORDS, write_tone_model
+from download_site import Site, serve, zipped_model
 
 from ivr.asr.download import KnownModel, fetch, find_known, install, known_models, unpack
 from ivr.errors import ConfigError, DeviceError, ModelError
 from ivr.language import Language
 
 
-@dataclass
-class Site:
-    """What the server holds and how it behaves."""
-
-    content: bytes = b""
-    tag: str | None = '"one"'
-    ranges: bool = True
-    cut_at: int | None = None  # bytes of a response after which the connection ends
-    asked: list[str | None] = field(default_factory=list)  # Range headers
-    url: str = ""
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
-    site = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path != "/model":
-                self.send_error(404)
-                return
-            wanted = self.headers.get("Range")
-            site.asked.append(wanted)
-            same = self.headers.get("If-Range") in (None, site.tag)
-            start = int(wanted[6:-1]) if wanted and site.ranges and same else 0
-            if start and start >= len(site.content):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(site.content)}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            body = site.content[start:]
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(body)))
-            if site.tag:
-                self.send_header("ETag", site.tag)
-            self.end_headers()
-            self.wfile.write(body[: site.cut_at])
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    site.url = f"http://127.0.0.1:{server.server_address[1]}/model"
-    yield site
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve() as site:
+        yield site
 
 
 @pytest.fixture(scope="session")
 def zipped(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    folder = write_tone_model(tmp_path_factory.mktemp("m") / "vosk-model-tone", MANDARIN_WORDS)
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for path in sorted(folder.rglob("*")):
-            archive.write(path, path.relative_to(folder.parent))
-    return out.getvalue()
+    return zipped_model(tmp_path_factory.mktemp("m"))
 
 
 def known(site: Site, **changes: object) -> KnownModel:
@@ -104,6 +50,18 @@ def test_a_model_is_installed(site: Site, zipped: bytes, tmp_path: Path) -> None
     assert [p.name for p in (tmp_path / "models").iterdir()] == ["vosk-model-tone"]
     with pytest.raises(ModelError, match="is there already; delete it"):
         install(model, tmp_path / "models")
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_what_is_not_checked_has_its_checksum_told(
+    site: Site, zipped: bytes, tmp_path: Path, given: bool
+) -> None:
+    site.content, told, totals = zipped, [], []
+    found = hashlib.sha256(zipped).hexdigest()
+    model = known(site, sha256=found if given else None)
+    install(model, tmp_path, say_sum=told.append, say_total=totals.append)
+    assert told == [found]
+    assert totals == [len(zipped)]
 
 
 def test_a_broken_download_goes_on(site: Site, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from click.testing import CliRunner, Result
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "asr"))
 
+from download_site import Site, serve, zipped_model
 from tone_model import MANDARIN_WORDS, write_tone_model
 
 from ivr.cli.models import command
@@ -88,3 +91,43 @@ def test_an_unknown_model_is_refused() -> None:
     result = CliRunner().invoke(command, ["get", "vosk-model-small-cn"])
     assert result.exit_code == 1
     assert "there is no model 'vosk-model-small-cn'" in str(result.exception)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with serve() as site:
+        site.content = zipped_model(tmp_path / "published")
+        yield site
+
+
+@pytest.mark.parametrize("tells_length", [True, False])
+def test_a_download_without_a_published_checksum_says_so(
+    home: Path, site: Site, tells_length: bool
+) -> None:
+    site.tells_length = tells_length
+    result = run(home, "get", "vosk-model-cn-0.22", "--from", site.url)
+    assert result.stderr.startswith("warning: no checksum of vosk-model-cn-0.22 is published")
+    found = hashlib.sha256(site.content).hexdigest()
+    assert f"models/vosk-model-cn-0.22 is ready (not checked: sha256 {found})." in result.stdout
+    assert "cmn: { engine: vosk, model: models/vosk-model-cn-0.22 }" in result.stdout
+
+
+def test_a_download_with_a_checksum_is_checked(home: Path, site: Site) -> None:
+    found = hashlib.sha256(site.content).hexdigest()
+    get = ("get", "vosk-model-cn-0.22", "--from", site.url, "--sha256")
+    config = str(home / "config/kapok.yaml")
+    result = CliRunner().invoke(command, [*get, "0" * 64, "--config", config])
+    assert "the checksum is" in str(result.exception)
+    result = run(home, *get, found)
+    assert result.stderr == ""
+    assert f"is ready (checked: sha256 {found})." in result.stdout
+
+
+def test_what_is_not_published_is_not_invented() -> None:
+    result = CliRunner(env={"COLUMNS": "250"}).invoke(command, ["get"])
+    rows = result.stdout.splitlines()
+    sense_voice = next(row for row in rows if row.startswith("sherpa-onnx-sense-voice"))
+    assert sense_voice.count("not published") == 4  # size, checksum, licence, error
+    small = next(row for row in rows if row.startswith("vosk-model-small-cn"))
+    assert "sha256" in small
+    assert "not published" not in small
