@@ -404,15 +404,22 @@ class Settings(_Model):
     webhook: WebhookSettings | None = Field(default=None, examples=["webhook:"])
 
     _home: Path = PrivateAttr(default=Path())
+    _file: Path = PrivateAttr(default=SETTINGS_FILE)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Remember the home that the paths start from."""
+        """Remember the file, and the home that the paths start from."""
         self._home = (context or {}).get("home", Path())
+        self._file = (context or {}).get("file", self._home / SETTINGS_FILE)
 
     @property
     def home(self) -> Path:
         """The directory that holds ``config/``."""
         return self._home
+
+    @property
+    def file(self) -> Path:
+        """The file that these were read from."""
+        return self._file
 
 
 def _cores() -> int:
@@ -442,7 +449,9 @@ def load_settings(
         folder = file.absolute().parent
         home = folder.parent if folder.name == SETTINGS_FILE.parent.name else folder
     source = read_yaml(file)
-    return validate(Settings, source, checks=(_water_marks,), context={"home": home})
+    return validate(
+        Settings, source, checks=(_water_marks,), context={"home": home, "file": file.absolute()}
+    )
 
 
 def _water_marks(source: YamlSource) -> Iterator[Fault]:

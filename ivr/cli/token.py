@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ivr.server.access import Role, TokenFile, new_token
 from ivr.server.audit import AuditLog
+from ivr.server.config_audit import ConfigAudit
 from ivr.settings import Settings, load_settings
 
 __all__ = ["command"]
@@ -49,6 +50,7 @@ def new(role: str, name: str, days: int | None, config: Path | None) -> None:
         who=_me(), action="new token", target=f"{name} ({token.id})", outcome="taken", detail=role
     )
     TokenFile(settings.server.access.tokens).add(token)
+    _told(settings)
     click.echo(text)
     click.echo(f"token {token.id} of {name}, role {role}; it is not shown again", err=True)
 
@@ -82,11 +84,19 @@ def revoke(token_id: str, config: Path | None) -> None:
     _audit(settings).record(
         who=_me(), action="revoke token", target=f"{gone.name} ({gone.id})", outcome="taken"
     )
+    _told(settings)
     click.echo(f"revoked {gone.id} of {gone.name}")
 
 
 def _audit(settings: Settings) -> AuditLog:
     return AuditLog(settings.server.audit_log, now=lambda: datetime.now(UTC))
+
+
+def _told(settings: Settings) -> None:
+    """The file's change is in the log: whoever watches the file need not write it again."""
+    path = settings.server.access.tokens
+    files = ConfigAudit(_audit(settings), lambda: (path,), home=settings.home)
+    files.told(path, path.read_text("utf-8"))
 
 
 def _me() -> str:

@@ -336,6 +336,7 @@ class KapokServer:
             await asyncio.sleep(self._limits.reload_s)
             try:
                 await self.reload()
+                await asyncio.to_thread(self._operations.look_at_files)
                 if self._operations.tls is not None:
                     await asyncio.to_thread(self._operations.tls.refresh)
             except Exception:  # whatever it is, calls go on

@@ -3,7 +3,8 @@
 What the files said when they were last looked at is kept beside the log, so that an edit made while
 no server ran is told at the next start. Who made it is not known then: the owner of the file is the
 best there is. Secrets are hidden before anything is compared or kept; four digits of a hash stand
-in their place, so that another secret is noticed and none can be told.
+in their place, so that another secret is noticed and none can be told. So are the numbers in files
+of telephone numbers. Of a recording its hash is compared.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _LINE: Final = re.compile(
     r"(?P<before>\s*(?:-\s+)?[\"']?(?P<key>[\w.-]+)[\"']?\s*:\s*)(?P<value>[^\s#].*)?(?:#.*)?"
 )
 _SECRET: Final = re.compile(r"(?i)[\w-]*(?:secret|password|passwd|token|keys)")
+#: Of a telephone, as people write it.
+_NUMBER: Final = re.compile(r"\+?\d[\d ().-]{3,}\d")
 _PASSWORD: Final = re.compile(r"://([^/\s@]+)@")
 
 
@@ -36,30 +39,55 @@ class ConfigAudit:
         audit: where changes are written down.
         files: those to look at, now; they may come and go.
         home: names in the log are relative to it.
+        personal: those that hold telephone numbers of persons.
     """
 
-    def __init__(self, audit: AuditLog, files: Callable[[], Iterable[Path]], *, home: Path) -> None:
+    def __init__(
+        self,
+        audit: AuditLog,
+        files: Callable[[], Iterable[Path]],
+        *,
+        home: Path,
+        personal: Iterable[Path] = (),
+    ) -> None:
         self._audit, self._files, self._home = audit, files, home
+        self._personal = frozenset(personal)
         self._path = audit.path.with_name(audit.path.name + ".seen")
         self._lock = threading.Lock()
         self._seen = self._load()
 
-    def look(self, *, outcome: str = "taken", detail: str | None = None) -> int:
+    def look(
+        self,
+        *,
+        outcome: str = "taken",
+        detail: str | None = None,
+        only: Iterable[Path] | None = None,
+        but: Iterable[Path] = (),
+    ) -> int:
         """Write down what has changed, and return how many files did.
 
         The first look of all writes nothing down: there is nothing to compare with.
+
+        Args:
+            outcome, detail: what came of the change.
+            only, but: look at these files alone, or not at these.
 
         Raises:
             ConfigError: the audit log cannot be written.
         """
         with self._lock:
-            now = {path: text for path in self._files() if (text := _text(path)) is not None}
+            self._seen = self._load() or self._seen  # `ivr token` tells there what it has done
+            now = {path: text for path in self._files() if (text := self._text(path)) is not None}
             before, first = self._seen or {}, self._seen is None
+            chosen = None if only is None else {self._name(path) for path in only}
+            left = {self._name(path) for path in but}
             names = {self._name(path): path for path in now}
             changed = [
                 name
                 for name in sorted({*names, *before})
-                if before.get(name) != (now[names[name]] if name in names else None)
+                if name not in left
+                and (chosen is None or name in chosen)
+                and before.get(name) != (now[names[name]] if name in names else None)
             ]
             if not first:
                 for name in changed:
@@ -67,15 +95,20 @@ class ConfigAudit:
                     self._record(
                         name, names.get(name), before.get(name, ""), after, outcome, detail
                     )
-            if first or changed:
+            if first:
                 self._save({name: now[path] for name, path in names.items()})
+            elif changed:
+                told = {name: now[names[name]] for name in changed if name in names}
+                kept = {name: text for name, text in before.items() if name not in changed}
+                self._save(kept | told)
             return 0 if first else len(changed)
 
     def told(self, path: Path, text: str) -> None:
         """A change that is in the log already: ``path`` says ``text`` now."""
         with self._lock:
+            self._seen = self._load() or self._seen
             if self._seen is not None:
-                self._save({**self._seen, self._name(path): text})
+                self._save({**self._seen, self._name(path): self._hidden(path, text)})
 
     def _record(
         self,
@@ -101,6 +134,21 @@ class ConfigAudit:
         except ValueError:
             return str(path)
 
+    def _text(self, path: Path) -> str | None:
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        try:
+            return self._hidden(path, data.decode("utf-8"))
+        except UnicodeDecodeError:  # a recording
+            return f"{len(data)} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}\n"
+
+    def _hidden(self, path: Path, text: str) -> str:
+        if path in self._personal:
+            return _NUMBER.sub(lambda found: _hidden(found[0]), text)
+        return without_secrets(text)
+
     def _load(self) -> Mapping[str, str] | None:
         try:
             told = json.loads(self._path.read_text("utf-8"))
@@ -122,13 +170,6 @@ class ConfigAudit:
                 f"{self._path}: cannot be written ({error}); see to the disk, or to "
                 "server.audit_log"
             ) from error
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return without_secrets(path.read_text("utf-8", errors="replace"))
-    except OSError:
-        return None
 
 
 def without_secrets(text: str) -> str:

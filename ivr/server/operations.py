@@ -26,7 +26,7 @@ from ivr.intent.calibration import CALIBRATION_FILE
 from ivr.queues.catalogue import Catalogue
 from ivr.queues.live import ExpectedWaits, plans_of
 from ivr.queues.scenario import load_scenario
-from ivr.server.access import Access, Permission, is_loopback
+from ivr.server.access import Access, Permission, TokenFile, is_loopback
 from ivr.server.audit import AuditLog
 from ivr.server.config_audit import ConfigAudit
 from ivr.server.health import Health, watch_loop_lag
@@ -37,7 +37,7 @@ from ivr.server.queues_editor import QueuesEditor
 from ivr.server.registry import Registry
 from ivr.server.tls import Tls
 from ivr.server.tracing import Tracing
-from ivr.settings import SETTINGS_FILE, Settings
+from ivr.settings import Settings, load_settings
 from ivr.store import Store, open_store
 
 __all__ = ["Operations", "Running", "http_port_for"]
@@ -102,7 +102,10 @@ class Operations:
         self.tracing = Tracing(settings.server.traces_url)
         self._audit = AuditLog(settings.server.audit_log, now=clock)
         self._catalogue = catalogue
-        self._files = ConfigAudit(self._audit, self._configuration, home=settings.home)
+        elders = settings.dialogue.elders.callers
+        self._files = ConfigAudit(
+            self._audit, self._configuration, home=settings.home, personal=(elders,)
+        )
         self._editor = QueuesEditor(settings.queues, self._audit, told=self._files.told)
         self._board = QueueBoard(self.metrics, shared=store, waits=waits)
         self._stack = AsyncExitStack()
@@ -192,11 +195,44 @@ class Operations:
         self._look(
             outcome="taken" if catalogue is not None else "refused",
             detail=str(error) if error is not None else None,
+            but=self._of_the_start,
         )
 
-    def _look(self, *, outcome: str = "taken", detail: str | None = None) -> None:
+    def look_at_files(self) -> None:
+        """Write down edits of the files that no reload of the queues reads; blocks on files."""
+        for path in self._of_the_start:
+            outcome, detail = self._outcome(path)
+            self._look(outcome=outcome, detail=detail, only=(path,))
+
+    def _outcome(self, path: Path) -> tuple[str, str | None]:
+        """What comes of the text that is in one of these files now."""
+        tokens = path == self._settings.server.access.tokens
         try:
-            self._files.look(outcome=outcome, detail=detail)
+            if tokens and path.exists():
+                TokenFile(path)
+            elif path == self._settings.file:
+                load_settings(path)
+        except ConfigError as error:
+            return "refused", str(error)
+        return ("taken" if tokens else "at the next start"), None
+
+    @property
+    def _of_the_start(self) -> tuple[Path, ...]:
+        """Settings and scenario are read at the start alone, tokens at every request."""
+        server = self._settings.server
+        planned = (server.expected_waits,) if server.expected_waits else ()
+        return (self._settings.file, server.access.tokens, *planned)
+
+    def _look(
+        self,
+        *,
+        outcome: str = "taken",
+        detail: str | None = None,
+        only: tuple[Path, ...] | None = None,
+        but: tuple[Path, ...] = (),
+    ) -> None:
+        try:
+            self._files.look(outcome=outcome, detail=detail, only=only, but=but)
         except ConfigError as error:
             _log.error("%s", error)
 
@@ -205,8 +241,10 @@ class Operations:
         queues = self._settings.queues
         phrases = self._catalogue.phrase_folder
         listed = sorted((queues.parent / phrases).glob("*.txt")) if phrases else []
-        settings = self._settings.home / SETTINGS_FILE
-        return [settings, queues, queues.parent / CALIBRATION_FILE, *listed]
+        elders, prompts = self._settings.dialogue.elders.callers, self._settings.prompts
+        spoken = sorted(path for path in prompts.glob("**/*.*") if path.is_file())
+        read = [queues, queues.parent / CALIBRATION_FILE, elders, *spoken, *listed]
+        return [*self._of_the_start, *read]
 
     def admit_call(self, *, address: str, headers: dict[str, str], token: str | None) -> None:
         """Raises AccessError where a WebSocket request may not open calls.
