@@ -24,6 +24,8 @@ from ivr.intent.evaluate import (
     Outcome,
     Share,
     confusion,
+    coverage,
+    coverage_at,
     measure,
     reliability,
     threshold,
@@ -47,6 +49,8 @@ _STYLE = (
     "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:4px 8px;text-align:left}"
 )
 
+_THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)  # of the curve shown
+_CURVE = ("route", "coverage", "error")
 _LEAST = 0.5  # a queue less likely than not is never routed to
 _SHARES = {
     "accuracy": "all right",
@@ -146,9 +150,11 @@ def _object(outcomes: list[Outcome], target: float) -> dict[str, Any]:
         "macro_f1": round(figures.macro_f1, 4),
         "calibration_error": round(figures.calibration_error, 4),
         "reliability": [asdict(b) for b in reliability(outcomes)],
-        "threshold": None
-        if lowest is None
-        else dict(zip(("route", "coverage", "error"), lowest, strict=True)),
+        "threshold": None if lowest is None else dict(zip(_CURVE, lowest, strict=True)),
+        "coverage": [
+            {name: round(value, 4) for name, value in zip(_CURVE, point, strict=True)}
+            for point in coverage(outcomes).tolist()
+        ],
         "confusion": {name: dict(row) for name, row in rows.items()},
         "wrong": [_wrong(o) for o in worst(outcomes)],
     }
@@ -179,6 +185,7 @@ def _show(outcomes: list[Outcome], target: float, shown: int, console: Console) 
     figures = measure(outcomes)
     console.print(_figures(figures, len(outcomes)))
     console.print(_thresholds(outcomes, target))
+    console.print(_coverage(outcomes))
     console.print(_reliability(outcomes))
     console.print(_confusion(outcomes))
     wrong = worst(outcomes)[:shown]
@@ -217,6 +224,14 @@ def _thresholds(outcomes: list[Outcome], target: float) -> str:
         f"At most {target:.1%} wrong among those routed: thresholds.route {route:.2f} "
         f"routes {covered:.1%} of these utterances, {error:.1%} of them wrong."
     )
+
+
+def _coverage(outcomes: list[Outcome]) -> Table:
+    """What each threshold would do: of all utterances but those for a person or an emergency."""
+    table = Table("route from", "routed", "wrong of these", title="Coverage against error")
+    for least, share, error in coverage_at(outcomes, _THRESHOLDS):
+        table.add_row(f"{least:.2f}", f"{share:.1%}", "" if error is None else f"{error:.1%}")
+    return table
 
 
 def _reliability(outcomes: list[Outcome]) -> Table:

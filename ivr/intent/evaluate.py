@@ -32,6 +32,7 @@ __all__ = [
     "Share",
     "confusion",
     "coverage",
+    "coverage_at",
     "measure",
     "reliability",
     "threshold",
@@ -206,6 +207,23 @@ def coverage(outcomes: Sequence[Outcome]) -> npt.NDArray[np.float64]:
     )
     kept: npt.NDArray[np.float64] = curve[last]
     return kept
+
+
+def coverage_at(
+    outcomes: Sequence[Outcome], thresholds: Sequence[float]
+) -> list[tuple[float, float, float | None]]:
+    """The curve of :func:`coverage` read at ``thresholds``: threshold, coverage, error.
+
+    The error is None where nothing would be routed.
+    """
+    judged = _judged(outcomes)
+    rows: list[tuple[float, float, float | None]] = []
+    for least in thresholds:
+        above = [o for o in judged if o.confidence >= least]
+        wrong = sum(not o.queue_right for o in above)
+        share = len(above) / max(1, len(judged))
+        rows.append((least, share, wrong / len(above) if above else None))
+    return rows
 
 
 def threshold(

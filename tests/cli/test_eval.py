@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,13 +33,22 @@ def test_json_of_the_paraphrases() -> None:
     assert figures["queues"]["value"] > 0.9
     assert figures["off_topic_routed"]["value"] < 0.05
     assert len(figures["wrong"]) == figures["utterances"] - figures["accuracy"]["right"]
+    curve = figures["coverage"]
+    assert len(curve) > 50
+    for sure, less_sure in pairwise(curve):
+        assert sure["route"] > less_sure["route"]
+        assert sure["coverage"] < less_sure["coverage"]
+    assert curve[-1]["coverage"] == 1.0
+    best = figures["threshold"]
+    assert any(round(best["route"], 4) == at["route"] for at in curve)
 
 
 def test_tables_and_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need the extra kapok-ivr[report]")
     result = run(PARAPHRASES, "--out", tmp_path, "--worst", "3")
     assert result.exit_code == 0, result.output
-    for words in ("queue right", "Reliability", "Confusion", "Worst first", "thresholds.route"):
+    for words in ("queue right", "Reliability", "Confusion", "Worst first", "thresholds.route",
+                  "Coverage against error"):  # fmt: skip
         assert words in result.output
     for name in ("confusion", "reliability", "coverage"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

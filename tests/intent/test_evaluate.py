@@ -13,6 +13,7 @@ from ivr.intent.evaluate import (
     Share,
     confusion,
     coverage,
+    coverage_at,
     measure,
     reliability,
     threshold,
@@ -75,6 +76,17 @@ def test_coverage_falls_with_the_threshold() -> None:
     assert curve[-1].tolist() == [0.0, 1.0, 4 / 8]
     assert threshold(EIGHT, 0.0) == (0.9, 2 / 8, 0.0)
     assert threshold([outcome("a", "r", "b")], 0.03) is None
+
+
+def test_the_curve_read_at_thresholds() -> None:
+    assert coverage_at(EIGHT, [0.96, 0.85, 0.5]) == [
+        (0.96, 0.0, None),
+        (0.85, 3 / 8, 1 / 3),
+        (0.5, 5 / 8, 2 / 5),
+    ]
+    for confidence, share, error in coverage(EIGHT).tolist():
+        assert coverage_at(EIGHT, [confidence]) == [(confidence, share, error)]
+    assert coverage_at([], [0.5]) == [(0.5, 0.0, None)]
 
 
 def test_confusion_and_worst() -> None:
