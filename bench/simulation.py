@@ -4,7 +4,7 @@
 
 * **Peers**: M/M/50 with patience, 48 calls a minute, service mean 1 min, patience mean 2 min
   (Erlang A: 3.091 % abandon, mean wait 3.7095 s), in Kapok, Ciw and SimPy, one core each. Ciw and
-  SimPy are skipped where they are not installed (``pip install 'kapok-ivr[test]'``).
+  SimPy are skipped where they are not installed (``pip install -e '.[test]'``).
 * **Everything at once**: three queues with skills, overflow, priorities, patience, redials,
   call-backs, misroutes with transfer, containment, shifts and opening hours.
 * **Memory**: the peak of the process after a short and after a run 50 times as long.

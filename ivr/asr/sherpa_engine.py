@@ -29,6 +29,7 @@ from ivr.asr.models import MEND
 from ivr.asr.sherpa_models import SherpaDirectory, check_sherpa_directory
 from ivr.asr.vosk_engine import join_words
 from ivr.errors import AudioError, ModelError
+from ivr.extras import install
 from ivr.language import Language
 
 __all__ = [
@@ -55,7 +56,7 @@ def import_sherpa() -> Any:
         import sherpa_onnx
     except ImportError as error:
         raise ModelError(
-            "engine: sherpa needs the package sherpa-onnx; pip install 'kapok-ivr[sherpa]'"
+            f"engine: sherpa needs the package sherpa-onnx; {install('sherpa')}"
         ) from error
     return sherpa_onnx
 

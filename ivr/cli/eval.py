@@ -18,6 +18,7 @@ from rich.table import Table
 
 from ivr.cli._cases import load_cases
 from ivr.errors import ConfigError, IvrError
+from ivr.extras import install
 from ivr.intent.cases import judge
 from ivr.intent.evaluate import (
     Figures,
@@ -280,9 +281,7 @@ def _write(out: Path, outcomes: list[Outcome], target: float, shown: int) -> Non
     try:
         from ivr.cli._pictures import write_pictures
     except ImportError as error:
-        raise IvrError(
-            "pictures need matplotlib; install it with: pip install 'kapok-ivr[report]'"
-        ) from error
+        raise IvrError(f"pictures need matplotlib; {install('report')}") from error
     out.mkdir(parents=True, exist_ok=True)
     pictures = write_pictures(out, outcomes)
     text = json.dumps(_object(outcomes, target), ensure_ascii=False, indent=2)

@@ -12,6 +12,7 @@ from rich.table import Table
 from ivr.asr.download import KnownModel, find_known, install, known_models
 from ivr.asr.installed import InstalledModel, installed_models
 from ivr.cli.progress import progress
+from ivr.extras import install as extra
 from ivr.language import Language
 from ivr.settings import load_settings
 
@@ -84,7 +85,7 @@ def get(name: str | None, url: str | None, sha256: str | None, config: Path | No
     for language in model.languages:
         click.echo(f"  {language}: {_line(model, language, str(shown))}")
     if model.engine == "sherpa":
-        click.echo("It needs sherpa-onnx: pip install 'kapok-ivr[sherpa]'")
+        click.echo(f"It needs sherpa-onnx; {extra('sherpa')}")
 
 
 def _line(model: KnownModel, language: Language, path: str) -> str:

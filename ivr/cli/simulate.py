@@ -14,6 +14,7 @@ from rich.table import Table
 from ivr.cli._kernel import ready_kernel
 from ivr.cli.progress import progress
 from ivr.errors import ConfigError, IvrError
+from ivr.extras import install
 from ivr.queues.experiment import ALL, MEASURES, Runner
 from ivr.queues.experiment_decomposition import FACTOR_WORDS
 from ivr.queues.experiment_study import Study, planned_runs, run_study
@@ -151,9 +152,7 @@ def _page(path: Path) -> Callable[[Study], None]:
     try:
         from ivr.queues.report import report_html
     except ImportError as error:
-        raise IvrError(
-            "the page needs matplotlib and Jinja2; install them: pip install 'kapok-ivr[report]'"
-        ) from error
+        raise IvrError(f"the page needs matplotlib and Jinja2; {install('report')}") from error
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}; make it, or name another")
 

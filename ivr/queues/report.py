@@ -1,6 +1,6 @@
 """The page of a study: one HTML file with its pictures, for a manager, to be opened anywhere.
 
-Needs matplotlib and Jinja2 (``pip install 'kapok-ivr[report]'``). The page holds everything it
+Needs matplotlib and Jinja2 (``pip install -e '.[report]'``). The page holds everything it
 shows; it loads nothing from anywhere.
 """
 

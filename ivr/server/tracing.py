@@ -14,6 +14,7 @@ from typing import Any, Final
 from ivr import __version__
 from ivr.call.decision import Decision
 from ivr.errors import ConfigError
+from ivr.extras import install
 
 __all__ = ["CallTrace", "Tracing"]
 
@@ -87,8 +88,7 @@ class Tracing:
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError as error:
             raise ConfigError(
-                "server.traces_url is set, and OpenTelemetry is not installed; "
-                "run: pip install 'kapok-ivr[otel]'"
+                f"server.traces_url is set, and OpenTelemetry is not installed; {install('otel')}"
             ) from error
         resource = Resource.create({"service.name": "kapok", "service.version": __version__})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ivr.errors import ConfigError
+from ivr.extras import install
 from ivr.store.sql import SqlBackend
 
 __all__ = ["PostgresqlBackend"]
@@ -30,8 +31,7 @@ class PostgresqlBackend(SqlBackend):
             import psycopg
         except ImportError as error:
             raise ConfigError(
-                "store.url names PostgreSQL, and psycopg is not installed; "
-                "run: pip install 'kapok-ivr[postgres]'"
+                f"store.url names PostgreSQL, and psycopg is not installed; {install('postgres')}"
             ) from error
         self._psycopg = psycopg
         self.refused = (psycopg.DataError, psycopg.IntegrityError)

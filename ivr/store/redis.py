@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from ivr.errors import ConfigError
+from ivr.extras import install
 from ivr.store.backend import MAX_WAIT_S, GoneError, RefusedError
 from ivr.store.operations import Decided, Event, Operation, Reported
 
@@ -70,8 +71,7 @@ class RedisBackend:
             import redis
         except ImportError as error:
             raise ConfigError(
-                "store.url names Redis, and redis is not installed; "
-                "run: pip install 'kapok-ivr[redis]'"
+                f"store.url names Redis, and redis is not installed; {install('redis')}"
             ) from error
         self._errors = redis.exceptions
         try:

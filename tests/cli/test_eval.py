@@ -44,7 +44,7 @@ def test_json_of_the_paraphrases() -> None:
 
 
 def test_tables_and_pictures(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="pictures need the extra kapok-ivr[report]")
+    pytest.importorskip("matplotlib", reason="pictures need the extra report")
     result = run(PARAPHRASES, "--out", tmp_path, "--worst", "3")
     assert result.exit_code == 0, result.output
     for words in ("queue right", "Reliability", "Confusion", "Worst first", "thresholds.route",

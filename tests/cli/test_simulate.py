@@ -60,7 +60,7 @@ def test_quick_json_is_one_object_with_the_comparison(scenario: Path) -> None:
 
 
 def test_the_page_holds_everything_it_shows(scenario: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="pages need the extra kapok-ivr[report]")
+    pytest.importorskip("matplotlib", reason="pages need the extra report")
     page = tmp_path / "report.html"
     result = run(scenario, "--replications", 4, "--html", page)
     assert result.exit_code == 0, result.output
@@ -79,7 +79,7 @@ def test_a_scenario_is_found_by_its_name() -> None:
 def test_a_page_in_no_folder_is_refused_before_the_simulation(
     scenario: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("matplotlib", reason="pages need the extra kapok-ivr[report]")
+    pytest.importorskip("matplotlib", reason="pages need the extra report")
     result = run(scenario, "--html", tmp_path / "nowhere" / "report.html")
     assert "there is no folder" in str(result.exception)
 
@@ -102,7 +102,7 @@ def write_calls(path: Path, calls: int = 400) -> None:
 
 
 def test_own_call_records_are_fitted_shown_and_replayed(scenario: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="pages need the extra kapok-ivr[report]")
+    pytest.importorskip("matplotlib", reason="pages need the extra report")
     calls, page = tmp_path / "cdr.csv", tmp_path / "page.html"
     write_calls(calls)
     columns = "{ arrived: came, answered: answered, ended: ended, queue: skill, "
@@ -129,7 +129,7 @@ def test_records_without_columns_named(scenario: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not BROWSER, reason="no chromium to open the page in")
 def test_the_page_fits_a_browsers_window(scenario: Path, tmp_path: Path) -> None:
     """In a real browser: every plot is laid out, and nothing is wider than the window."""
-    pytest.importorskip("matplotlib", reason="pages need the extra kapok-ivr[report]")
+    pytest.importorskip("matplotlib", reason="pages need the extra report")
     page = tmp_path / "report.html"
     assert run(scenario, "--replications", 4, "--html", page).exit_code == 0
     probe = """<script>

@@ -159,7 +159,7 @@ def test_the_containerfile_copies_what_exists_and_serves_as_a_user_without_right
 
 def test_kubernetes() -> None:
     validate = pytest.importorskip(
-        "kubernetes_validate", reason="pip install 'kapok-ivr[deploy]' checks the manifest"
+        "kubernetes_validate", reason="pip install -e '.[deploy]' checks the manifest"
     )
     parts = documents("kubernetes.yaml")
     for part in parts:

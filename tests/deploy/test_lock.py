@@ -49,7 +49,7 @@ def test_every_file_is_known_by_its_hash_and_no_host_is_named() -> None:
 
 
 def test_the_bill_of_materials_is_whole_and_valid() -> None:
-    pytest.importorskip("cyclonedx_py", reason="pip install 'kapok-ivr[release]' makes the bill")
+    pytest.importorskip("cyclonedx_py", reason="pip install -e '.[release]' makes the bill")
     bill = make_sbom.made()
     parts = {make_sbom.canonical(part["name"]): part for part in bill["components"]}
     assert set(LOCKED) <= set(parts)

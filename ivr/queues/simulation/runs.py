@@ -6,7 +6,7 @@ the same on any engine and with any number of workers.
 
 Where the work is done is an :class:`Engine`: :class:`LocalProcesses` by default,
 :class:`LocalThreads` (the kernel releases the interpreter lock) or :class:`DaskCluster`, a cluster
-of Dask distributed that runs already (``pip install 'kapok-ivr[distributed]'``).
+of Dask distributed that runs already (``pip install -e '.[distributed]'``).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ivr.errors import SimulationError
+from ivr.extras import install
 from ivr.queues.simulation.distributions import Constant
 from ivr.queues.simulation.model import ArrivalRates, CentreModel, Group, Need, Queue, Shift, Skill
 from ivr.queues.simulation.results import RunResult, merge
@@ -296,9 +297,7 @@ def _dask() -> Any:
     try:
         return importlib.import_module("distributed")
     except ImportError as error:
-        raise SimulationError(
-            "Dask is not installed; install it: pip install 'kapok-ivr[distributed]'"
-        ) from error
+        raise SimulationError(f"Dask is not installed; {install('distributed')}") from error
 
 
 def _client(address: str) -> Any:
