@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Counts", "Figures", "Latency", "most_held"]
+__all__ = ["MOST_UNDECIDED", "Counts", "Figures", "Latency", "most_held"]
+
+#: Of the calls of a level, those that may end undecided.
+MOST_UNDECIDED = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Figures:
             self.decision.p95 is not None
             and self.decision.p95 <= 1000.0 * deadline_s
             and not (self.frames_lost or self.broken or self.refused)
-            and self.undecided <= 0.02 * (self.decided + self.undecided)
+            and self.undecided <= MOST_UNDECIDED * (self.decided + self.undecided)
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -32,13 +32,17 @@ class Started:
 
     url: str
     pid: int
+    http_url: str | None = None
 
 
 @contextmanager
 def started(
-    command: Sequence[str] = SERVE, *, env: Mapping[str, str] | None = None
+    command: Sequence[str] = SERVE, *, env: Mapping[str, str] | None = None, http: bool = False
 ) -> Iterator[Started]:
     """Start ``command``, wait for its line ``listening on URL``, and end it afterwards.
+
+    Args:
+        http: its next line is ``http: URL``, the address of its HTTP port.
 
     Raises:
         ServerError: it ends, or says something else first.
@@ -50,7 +54,8 @@ def started(
         if not line.startswith("listening on "):
             raise ServerError(f"the server did not start ({line.strip() or 'it said nothing'})")
         url = line.removeprefix("listening on ").strip().split()[0]
-        yield Started(url, process.pid)
+        http_url = process.stdout.readline().partition("http: ")[2].strip() if http else None
+        yield Started(url, process.pid, http_url)
     finally:
         process.terminate()
         try:

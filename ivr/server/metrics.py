@@ -57,6 +57,8 @@ class Live:
         self.audio_waiting_s: Callable[[], float] = lambda: 0.0
         #: recognition jobs running or waiting for a worker
         self.recognition_jobs: Callable[[], int] = lambda: 0
+        #: tasks of the event loop
+        self.tasks: Callable[[], int] = lambda: 0
         #: callers waiting by queue, of all nodes
         self.waiting: Callable[[], Mapping[str, int]] = dict
         #: expected wait by queue, seconds
@@ -307,6 +309,11 @@ class _LiveCollector(Collector):
             "kapok_recognition_jobs",
             "Recognition jobs running or waiting for a worker.",
             self._live.recognition_jobs(),
+        )
+        yield _gauge(
+            "kapok_event_loop_tasks",
+            "Tasks of the event loop: a few for each call, and those of the server itself.",
+            self._live.tasks(),
         )
         yield self._by_queue(
             "kapok_queue_callers_waiting", "Callers in the queue.", self._live.waiting()

@@ -162,6 +162,8 @@ class Operations:
         live.calls = lambda: [(r.gateway, str(r.state)) for r in running.registry.calls()]
         live.audio_waiting_s = running.audio_waiting_s
         live.recognition_jobs = running.recognition_jobs
+        loop = asyncio.get_running_loop()
+        live.tasks = lambda: len(asyncio.all_tasks(loop))
         live.waiting = self._board.counts
         live.expected_waits_s = self._board.expected_waits_s
         live.ready = lambda: self.health.ready

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivr.load.figures import Counts, Figures, Latency, most_held
-from ivr.load.soak import Sample, faults
+from ivr.load.soak import Sample, calls_amiss, faults
 
 
 def level(calls: int = 10, **counted: Any) -> Figures:
@@ -64,11 +64,12 @@ def test_the_most_calls_held_are_those_before_the_first_failure() -> None:
 
 def soaked(**last: Any) -> list[Sample]:
     samples = [
-        Sample(at_s=10.0 * n, memory_mb=500.0, threads=20, files=60, processes=3) for n in range(60)
+        Sample(at_s=10.0 * n, memory_mb=500.0, threads=20, files=60, processes=3, tasks=90)
+        for n in range(60)
     ]
     grown = last.pop("grows_mb", 0.0)
     return [
-        Sample(s.at_s, s.memory_mb + grown * n / 60, s.threads, s.files, s.processes)
+        Sample(s.at_s, s.memory_mb + grown * n / 60, s.threads, s.files, s.processes, s.tasks)
         for n, s in enumerate(samples)
     ]
 
@@ -81,13 +82,31 @@ def soaked(**last: Any) -> list[Sample]:
         ({"threads": 40}, 0.0, ["threads"]),
         ({"files": 90}, 0.0, ["open files"]),
         ({"processes": 2}, 0.0, ["processes"]),
+        ({"tasks": 80}, 0.0, ["tasks: 30 before, 80 after"]),
+        ({"tasks": -1}, 0.0, ["tasks: the server's HTTP port did not tell them"]),
     ],
 )
 def test_a_soak_finds_what_grew(after: dict[str, int], grows_mb: float, found: list[str]) -> None:
     during = soaked(grows_mb=grows_mb)
-    before = Sample(at_s=0.0, memory_mb=480.0, threads=20, files=60, processes=3)
+    before = Sample(at_s=0.0, memory_mb=480.0, threads=20, files=60, processes=3, tasks=30)
     ended = Sample(
-        at_s=600.0, memory_mb=500.0, **{"threads": 20, "files": 60, "processes": 3, **after}
+        at_s=600.0,
+        memory_mb=500.0,
+        **{"threads": 20, "files": 60, "processes": 3, "tasks": 31, **after},
     )
     told = faults(during, before, ended)
-    assert [line.split(":")[0][: len(f)] for line, f in zip(told, found, strict=True)] == found
+    assert [line[: len(f)] for line, f in zip(told, found, strict=True)] == found
+
+
+@pytest.mark.parametrize(
+    ("counted", "found"),
+    [
+        ({"decided": 98, "undecided": 2}, []),
+        ({"decided": 90, "undecided": 10}, ["10 calls undecided, 90 decided"]),
+        ({"decided": 90, "refused": 1}, ["1 calls refused"]),
+        ({"decided": 90, "frames_lost": 3}, ["3 frames lost, 0 calls broken"]),
+        ({}, ["no call was decided"]),
+    ],
+)
+def test_a_soak_finds_calls_that_went_amiss(counted: dict[str, Any], found: list[str]) -> None:
+    assert calls_amiss(level(**{"decided": 0, **counted})) == found

@@ -17,6 +17,7 @@ COUNTS = {
     "kapok_calls",
     "kapok_ready",
     "kapok_recognition_jobs",
+    "kapok_event_loop_tasks",
     "kapok_queue_callers_waiting",
     "kapok_store_records_pending",
 }

@@ -19,6 +19,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from ivr.language import Language
+from ivr.load.soak import tasks_of
 from ivr.server.access import Role, TokenFile, new_token
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
@@ -120,6 +121,21 @@ async def test_a_call_under_way_is_listed_and_measured(serve: Served) -> None:
         assert listed["gateway"] == "vosk"
         state = {"gateway": "vosk", "state": listed["state"]}
         assert value(server._operations.metrics, "kapok_calls", **state) == 1
+
+
+async def test_the_tasks_of_a_call_are_counted_and_end_with_it(serve: Served) -> None:
+    async with serve() as server:
+        before = await asyncio.to_thread(tasks_of, server.http_url)
+        assert before > 0
+        async with connect(server.url) as line:
+            await line.send(bytes(1600))
+            await line.recv()
+            assert await asyncio.to_thread(tasks_of, server.http_url) > before
+        await server.wait_idle()
+        async with asyncio.timeout(10):
+            while await asyncio.to_thread(tasks_of, server.http_url) > before:
+                pass
+        assert await asyncio.to_thread(tasks_of, server.url.replace("ws", "http")) == -1
 
 
 async def test_an_edit_over_http_serves_the_next_call_and_is_audited_once(
