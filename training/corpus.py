@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import pickle
-import subprocess
 import tempfile
 import zlib
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from training import pronunciation
+from training import programs, pronunciation
 from training.align import Spans
 
 __all__ = ["RATE_HZ", "Clip", "Corpus", "held_out", "read_development"]
@@ -137,7 +136,7 @@ def _tempo(audio: np.ndarray, tempo: float) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         slow, fast = f"{folder}/slow.wav", f"{folder}/fast.wav"
         sf.write(slow, audio, RATE_HZ, subtype="PCM_16")
-        subprocess.run(["sox", slow, fast, "tempo", "-s", str(tempo)], check=True)
+        programs.run(["sox", slow, fast, "tempo", "-s", str(tempo)])
         return np.asarray(sf.read(fast, dtype="int16")[0])
 
 

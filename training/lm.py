@@ -13,7 +13,6 @@ import itertools
 import math
 import random
 import re
-import subprocess
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ import jieba
 import numpy as np
 from pypinyin import Style, pinyin
 
-from training import opengram, pronunciation
+from training import opengram, programs, pronunciation
 from training.corpus import Corpus
 from training.ngram import Ngram, mixed, unigram
 from training.text import (
@@ -200,29 +199,23 @@ def estimate(
     """Write an ARPA n-gram by KenLM's ``lmplz`` (modified Kneser-Ney) over ``words``.
 
     A word outside ``words`` is spelled in its characters.
+
+    Raises:
+        ProgramError: ``lmplz`` is missing, or fails (too little text, for one).
     """
 
     def spelled(sentence: list[str]) -> list[str]:
         return [p for w in sentence for p in ([w] if w in words else [c for c in w if c in words])]
 
     body = "\n".join(" ".join(spelled(s)) for s in text)
-    with open(arpa, "wb") as out:
-        subprocess.run(
-            [
-                "lmplz",
-                "-o",
-                str(order),
-                "--prune",
-                *map(str, prune),
-                "--discount_fallback",
-                "-S",
-                "20%",
-            ],
-            input=body.encode(),
-            stdout=out,
-            stderr=subprocess.PIPE,
-            check=True,
-        )
+    command = ["lmplz", "-o", str(order), "--prune", *map(str, prune)]
+    command += ["--discount_fallback", "-S", "20%"]
+    try:
+        with open(arpa, "wb") as out:
+            programs.run(command, given=body.encode(), out=out)
+    except programs.ProgramError:
+        arpa.unlink()  # half a model is none
+        raise
 
 
 def build(language: str, corpus: Corpus, text_folder: Path, queues: Path, arpa: Path) -> Lexicon:
