@@ -153,6 +153,7 @@ class SpeechWorkers:
             ModelError: a model cannot be loaded any more.
         """
         fresh = SpeechWorkers.start(self._settings, hot_words=hot_words, workers=self._count)
+        fresh.restarts = self.restarts
         if self._loop is not None:
             self._loop.call_soon_threadsafe(fresh.attach, self._loop)
         threading.Thread(target=self._retire, name="recognition-retire", daemon=True).start()

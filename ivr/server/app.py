@@ -239,6 +239,7 @@ class KapokServer:
             version=lambda: watch.version,
             audio_waiting_s=lambda: sum(call.waiting_s for call in self._calls),
             recognition_jobs=lambda: pool.jobs,
+            workers=lambda: self._services.workers,
             now=self._now,
         )
         try:

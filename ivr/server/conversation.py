@@ -150,6 +150,13 @@ class Services:
         if isinstance(self.speech, SpeechWorkers):
             self.speech.detach(loop)
 
+    @property
+    def workers(self) -> tuple[int, int] | None:
+        """Processes that recognise and are alive, and how many died; None where there are none."""
+        if not isinstance(self.speech, SpeechWorkers):
+            return None
+        return len(self.speech.pids), self.speech.restarts
+
     def close(self) -> None:
         """End the processes that recognise, where there are any."""
         if isinstance(self.speech, SpeechWorkers):

@@ -26,7 +26,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
@@ -57,6 +57,8 @@ class Live:
         self.audio_waiting_s: Callable[[], float] = lambda: 0.0
         #: recognition jobs running or waiting for a worker
         self.recognition_jobs: Callable[[], int] = lambda: 0
+        #: processes that recognise and are alive, and how many died so far; None: there are none
+        self.workers: Callable[[], tuple[int, int] | None] = lambda: None
         #: tasks of the event loop
         self.tasks: Callable[[], int] = lambda: 0
         #: callers waiting by queue, of all nodes
@@ -310,6 +312,7 @@ class _LiveCollector(Collector):
             "Recognition jobs running or waiting for a worker.",
             self._live.recognition_jobs(),
         )
+        yield from self._workers()
         yield _gauge(
             "kapok_event_loop_tasks",
             "Tasks of the event loop: a few for each call, and those of the server itself.",
@@ -330,6 +333,20 @@ class _LiveCollector(Collector):
         pending.add_metric(["memory"], memory)
         pending.add_metric(["spool"], spool)
         yield pending
+
+    def _workers(self) -> Iterator[Metric]:
+        alive = GaugeMetricFamily(
+            "kapok_recognition_workers", "Processes that recognise and are alive."
+        )
+        died = CounterMetricFamily(
+            "kapok_recognition_worker_restarts",
+            "Processes that recognised and died; another is started in the place of each.",
+        )
+        workers = self._live.workers()
+        if workers is not None:
+            alive.add_metric([], workers[0])
+            died.add_metric([], workers[1])
+        yield from (alive, died)
 
     def _calls(self) -> Metric:
         family = GaugeMetricFamily(

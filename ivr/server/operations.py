@@ -54,6 +54,8 @@ class Running:
     version: Callable[[], str]
     audio_waiting_s: Callable[[], float]
     recognition_jobs: Callable[[], int]
+    #: processes that recognise and are alive, and how many died; None where there are none
+    workers: Callable[[], tuple[int, int] | None] = lambda: None
     now: Callable[[], datetime]
 
 
@@ -164,6 +166,7 @@ class Operations:
         live.recognition_jobs = running.recognition_jobs
         loop = asyncio.get_running_loop()
         live.tasks = lambda: len(asyncio.all_tasks(loop))
+        live.workers = running.workers
         live.waiting = self._board.counts
         live.expected_waits_s = self._board.expected_waits_s
         live.ready = lambda: self.health.ready

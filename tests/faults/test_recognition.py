@@ -23,6 +23,7 @@ from tests.faults.conftest import (
     say,
 )
 from tests.server.installation import Installation
+from tests.server.test_metrics import value
 
 
 def workers_of(services: Services) -> SpeechWorkers:
@@ -39,6 +40,8 @@ async def test_a_killed_worker_hands_its_calls_to_a_person_and_no_others(
             await ask(line, bytes(BLOCK))
         os.kill(speech.pids[0], signal.SIGKILL)
         await comes_true(lambda: len(speech.pids) == 1)
+        metrics = server._operations.metrics
+        assert value(metrics, "kapok_recognition_workers") == 1
         failed = (await say(doomed, SOCIAL_SECURITY))[0]
         assert failed["decision"] == "person"
         assert "worker of this call was lost" in failed["error"]
@@ -50,6 +53,8 @@ async def test_a_killed_worker_hands_its_calls_to_a_person_and_no_others(
     await comes_true(lambda: len(speech.pids) == 2)
     await a_call_is_served(server)
     assert speech.restarts == 1
+    assert value(metrics, "kapok_recognition_workers") == 2
+    assert value(metrics, "kapok_recognition_worker_restarts_total") == 1
 
 
 async def test_a_worker_that_hangs_is_taken_for_dead(

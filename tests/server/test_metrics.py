@@ -17,6 +17,7 @@ COUNTS = {
     "kapok_calls",
     "kapok_ready",
     "kapok_recognition_jobs",
+    "kapok_recognition_workers",
     "kapok_event_loop_tasks",
     "kapok_queue_callers_waiting",
     "kapok_store_records_pending",
@@ -89,6 +90,13 @@ def test_what_is_live_is_read_at_the_scrape(metrics: Metrics) -> None:
     assert value(metrics, "kapok_queue_callers_waiting", queue="unheard_of") is None
     calls.clear()
     assert value(metrics, "kapok_calls", gateway="vosk", state="listening") is None
+
+
+def test_workers_where_there_are_any(metrics: Metrics) -> None:
+    assert value(metrics, "kapok_recognition_workers") is None
+    metrics.live.workers = lambda: (1, 3)
+    assert value(metrics, "kapok_recognition_workers") == 1
+    assert value(metrics, "kapok_recognition_worker_restarts_total") == 3
 
 
 def test_nothing_from_outside_makes_series(metrics: Metrics) -> None:
