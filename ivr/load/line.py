@@ -2,7 +2,7 @@
 
 The Vosk protocol answers every frame, so an answer is paired with its frame and what is never
 answered is lost. The other gateways' protocols answer when they have something to say: there a
-frame is lost where it could not be sent.
+frame is lost where it could not be sent. Those that never say a decision cannot be timed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from websockets.typing import Subprotocol
 
 from ivr.audio.codecs import Encoding
 from ivr.errors import ServerError
-from ivr.gateways.clients import client_class
+from ivr.gateways.clients import CLIENTS, client_class
 from ivr.gateways.clients.client import Answer, Ended, GatewayClient, Ready, Text, Told
 
 __all__ = ["Busy", "Decided", "Gone", "Heard", "Line", "Partial", "audio_of", "open_line"]
@@ -89,7 +89,7 @@ def audio_of(gateway: str) -> tuple[int, Encoding, float]:
     """Rate (Hertz), encoding and length of a frame (seconds) of a gateway's audio.
 
     Raises:
-        ServerError: no such gateway has a client.
+        ServerError: no such gateway has a client, or its protocol tells no decision.
     """
     if gateway == "vosk":
         return 8_000, Encoding.S16LE, 0.1
@@ -102,9 +102,17 @@ def _client(gateway: str, call_id: str) -> GatewayClient:
         kind = client_class(gateway)
     except KeyError as error:
         raise ServerError(f"no gateway named {gateway!r} has a client") from error
-    if kind.transport != "websocket":
-        raise ServerError(f"{gateway} is no WebSocket protocol; load the server by another gateway")
+    if not _can_be_timed(kind):
+        able = ", ".join(name for name in CLIENTS if _can_be_timed(client_class(name)))
+        raise ServerError(
+            f"{gateway} tells no decision on the line, so that nothing can be timed; "
+            f"load the server by one that does: --gateway {able}"
+        )
     return kind(call_id=call_id)
+
+
+def _can_be_timed(kind: type[GatewayClient]) -> bool:
+    return kind.tells_decision and kind.transport == "websocket"
 
 
 @asynccontextmanager

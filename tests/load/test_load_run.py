@@ -7,7 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from ivr.cli.load import command
+from ivr.errors import ServerError
 from ivr.language import Language
 from ivr.load.line import audio_of
 from ivr.load.meter import ServerMeter, find_server
@@ -64,7 +67,7 @@ def test_a_script_is_noise_then_speech_in_whole_frames(folder: Path) -> None:
     assert script.duration_s == pytest.approx(script.speech_end_s, abs=0.1)
 
 
-@pytest.mark.parametrize("gateway", ["vosk"])
+@pytest.mark.parametrize("gateway", ["vosk", "freeswitch"])
 async def test_calls_are_held_and_every_frame_is_answered(
     services: Services, installation: Installation, folder: Path, gateway: str
 ) -> None:
@@ -75,7 +78,7 @@ async def test_calls_are_held_and_every_frame_is_answered(
             gateway=gateway, url=server.url, scripts=scripts, meter=ServerMeter(os.getpid())
         )
         figures = await hold(load, calls=2, seconds=4.0, settle_s=0.5)
-    assert figures.decided >= 1
+    assert figures.decision.count >= 1
     assert (figures.frames_lost, figures.refused, figures.broken) == (0, 0, 0)
     told = figures.as_json()
     assert told["calls"] == 2
@@ -87,6 +90,15 @@ async def test_calls_are_held_and_every_frame_is_answered(
     if gateway == "vosk":
         assert told["partial_latency_ms"]["count"] > 20
     json.dumps(told)
+
+
+@pytest.mark.parametrize("gateway", ["twilio", "vonage", "audiosocket", "asterisk", "jambonz"])
+def test_a_gateway_that_tells_no_decision_is_refused_up_front(gateway: str) -> None:
+    """At once: neither a server is started nor a call made."""
+    done = CliRunner().invoke(command, ["--gateway", gateway, "--calls", "1"])
+    assert isinstance(done.exception, ServerError)
+    assert f"{gateway} tells no decision" in str(done.exception)
+    assert str(done.exception).endswith("--gateway vosk, genesys, aeap, freeswitch")
 
 
 async def test_a_server_that_is_full_is_told_from_one_that_breaks(
