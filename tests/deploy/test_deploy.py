@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,41 @@ def test_the_containerfile_copies_what_exists_and_serves_as_a_user_without_right
     assert entry[:2] == ["ivr", "serve"]
     options([*entry[2:], *arguments])
     assert "--require-hashes" in text
+
+
+def test_what_is_secret_does_not_get_into_the_image_and_what_is_copied_does() -> None:
+    """By the last rule that fits, as the builders read it: * stays within a folder."""
+    rules = [
+        line for line in (ROOT / ".containerignore").read_text().splitlines() if line[0] != "#"
+    ]
+    assert (ROOT / ".dockerignore").read_text() == (ROOT / ".containerignore").read_text()
+
+    def let_in(path: str) -> bool:
+        last, parents = True, [path, *map(str, Path(path).parents)][:-1]
+        for rule in rules:
+            plain, inner = rule.lstrip("!"), rule.startswith("**/")
+            names = [Path(parent).name if inner else parent for parent in parents]
+            if any(fnmatch(name, plain.removeprefix("**/")) for name in names):
+                last = rule.startswith("!")
+        return last
+
+    secret = ["config/tokens.yaml", "config/elders.txt", "config/tls/server.key", ".git/config"]
+    secret += [".venv/bin/ivr", "work/net.pt", "var/calls.sqlite", "deploy/prometheus.token"]
+    secret += ["tests/x.py", "ivr/__pycache__/x.pyc", "config/.tokens.yaml.12.part"]
+    assert [path for path in secret if let_in(path)] == []
+    copied = ["requirements.lock", "pyproject.toml", "README.md", "LICENSE", "ivr/asr/pool.py"]
+    copied += ["models/cmn/am/final.mdl", "config/queues.yaml", "config/phrases/general.txt"]
+    assert [path for path in copied if not let_in(path)] == []
+
+
+def test_prometheus_finds_every_node() -> None:
+    (service,) = (
+        part
+        for part in documents("kubernetes.yaml")
+        if part["kind"] == "Service" and part["spec"].get("clusterIP") == "None"
+    )
+    assert service["metadata"]["name"] in (DEPLOY / "prometheus.yml").read_text()
+    assert service["spec"]["ports"][0]["port"] == 2701
 
 
 def test_kubernetes() -> None:
