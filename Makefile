@@ -29,7 +29,6 @@ help:
 	@echo 'make lock      pin every dependency with its hash in requirements.lock'
 	@echo 'make sbom      bill of materials: sbom.json (CycloneDX)'
 	@echo 'make fixtures  make audio_fixtures/*.wav anew (needs espeak-ng)'
-	@echo 'make prompts   make the default prompts of config/prompts anew (needs espeak-ng)'
 	@echo 'make prompts   speak the prompts that are missing (needs espeak-ng)'
 	@echo 'make models    train both speech models anew, hours (needs espeak-ng, sox, lmplz and DATA)'
 	@echo 'make eval      measure the speech models (needs DATA for real people)'
@@ -98,6 +97,7 @@ navigation: $(STAMPS)/package
 
 faults: $(STAMPS)/test
 	KAPOK_SLOW=1 $(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m bench.idle --connections 10000 --check
 
 # A million inputs and more into every parser; minutes.
 fuzz: $(STAMPS)/test
