@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
 import ivr
 from ivr.errors import ConfigError
 from ivr.language import Language
-from ivr.settings import find_home, load_settings
+from ivr.settings import Settings, find_home, load_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -214,3 +220,40 @@ def test_gateways_and_webhook_are_checked(tmp_path: Path, section: str, what: st
     with pytest.raises(ConfigError, match=what) as error:
         load_settings(install(tmp_path, SMALL + section + "\n"))
     assert "kapok.yaml:4:" in str(error.value)
+
+
+# --- docs/settings.md ------------------------------------------------------------------------
+
+
+def section(annotation: Any) -> type[BaseModel] | None:
+    """The settings within a field, where it is a section of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := section(part))), None)
+
+
+def every_setting(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Each field's place and its default."""
+    for name, field in model.model_fields.items():
+        inner = section(field.annotation)
+        if inner is not None:
+            yield from every_setting(inner, f"{before}{name}.")
+        else:
+            yield before + name, field.get_default()
+
+
+def test_the_page_of_settings_names_every_field_with_its_default() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \| (?:needed|`(.*?)`) \| (.+) \|$", page, re.M)
+    told = {place: default for place, default, _ in rows}
+    assert len(told) == len(rows)
+    known = dict(every_setting(Settings))
+    assert set(told) == set(known)
+    for place, default in known.items():
+        if default is PydanticUndefined:
+            assert told[place] == "", place
+        else:
+            plain = [*default] if isinstance(default, tuple) else default
+            assert yaml.safe_load(told[place]) == (
+                str(plain) if isinstance(plain, Path) else plain
+            ), place
