@@ -97,7 +97,7 @@ navigation: $(STAMPS)/package
 
 faults: $(STAMPS)/test
 	KAPOK_SLOW=1 $(BIN)/python -m pytest tests/faults
-	$(BIN)/python -m bench.idle --connections 10000 --check
+	$(BIN)/python -m bench.idle --connections 10000 --check --deadline 1.5
 
 # A million inputs and more into every parser; minutes.
 fuzz: $(STAMPS)/test

@@ -91,9 +91,15 @@ async def measure(url: str, pid: int, calls: int, connections: int) -> tuple[lis
 def main(calls: int, connections: int, deadline_s: float, check: bool) -> None:
     """Measure and compare."""
     with started() as server:
-        (alone, beside), opened = event_loop.run(
-            measure(server.url, server.pid, calls, connections)
+        found, opened = event_loop.run(measure(server.url, server.pid, calls, connections))
+    if len(found) < 2:
+        f = found[0]
+        sys.exit(
+            f"{calls} calls are not held even alone, so nothing can be compared: "
+            f"{f.decided} decided, {f.undecided} undecided, {f.frames_lost} frames lost, {f.refused} refused, "
+            f"{f.broken} broken; take fewer by --calls, or a machine that is not busy"
         )
+    alone, beside = found
     shown = Table("", "decision p50 ms", "p95 ms", "partial p95 ms", "lost", "broken", "cores")
     for name, f in ((f"{calls} calls", alone), (f"beside {opened} connections", beside)):
         cells = (f.decision.p50, f.decision.p95, f.partial.p95, f.frames_lost, f.broken)
