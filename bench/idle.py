@@ -97,7 +97,7 @@ def main(calls: int, connections: int, deadline_s: float, check: bool) -> None:
         sys.exit(
             f"{calls} calls are not held even alone, so nothing can be compared: "
             f"{f.decided} decided, {f.undecided} undecided, {f.frames_lost} frames lost, "
-            f"{f.refused} refused, {f.broken} broken; take fewer by --calls, or a machine that is not busy"
+            f"{f.refused} refused, {f.broken} broken; take fewer by --calls"
         )
     alone, beside = found
     shown = Table("", "decision p50 ms", "p95 ms", "partial p95 ms", "lost", "broken", "cores")
