@@ -160,7 +160,9 @@ def main() -> None:
     catalogue = load_catalogue(settings.queues)
     speech = load_speech(settings, hot_words=catalogue.hot_words)
     file = (
-        a.work / "hearing" / f"{_fingerprint(e.model for e in settings.languages.values())}.jsonl"
+        a.work
+        / "hearing"
+        / f"{_fingerprint(entry.model for _, entry in settings.languages.items())}.jsonl"
     )
     found = _heard(speech, chosen(labelled(catalogue), a.phrases), file, a.threads)
     write(found, a.out)
