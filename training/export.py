@@ -35,9 +35,9 @@ MFCC_CONF = """\
 #: Endpoint rules: 1 nothing said, 2 to 4 silence after speech, 5 longest utterance (seconds).
 MODEL_CONF = """\
 --min-active=200
---max-active=3000
---beam=11.0
---lattice-beam=5.0
+--max-active=2000
+--beam=10.0
+--lattice-beam=4.0
 --acoustic-scale=1.0
 --frame-subsampling-factor=3
 --endpoint.silence-phones=1
@@ -49,7 +49,7 @@ MODEL_CONF = """\
 """
 
 #: Weight of the n-gram and cost of a word, set on held-out speakers (:mod:`training.tune`).
-LM_SCALE = {"cmn": 1.15, "yue": 1.4}
+LM_SCALE = {"cmn": 1.0, "yue": 1.4}
 WORD_COST = {"cmn": 0.0, "yue": 0.0}
 LANGUAGE_NAMES = {"cmn": "Mandarin", "yue": "Cantonese"}
 
