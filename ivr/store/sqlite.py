@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
+from typing import Final
 
 from ivr.store.sql import SqlBackend
 
 __all__ = ["SqliteBackend", "connect"]
+
+_BUSY_S: Final = 10.0  # how long one who writes is waited for
+_AGAIN_S: Final = 0.01
 
 
 class SqliteBackend(SqlBackend):
@@ -32,11 +37,24 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    connection = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
+        _turn_on_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _turn_on_wal(connection: sqlite3.Connection) -> None:
+    """Wait for others who do the same: SQLite's own time-out does not hold for this statement."""
+    ends_s = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= ends_s:
+                raise
+        time.sleep(_AGAIN_S)
