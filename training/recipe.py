@@ -32,6 +32,10 @@ class Stage:
     module: str
     arguments: tuple[str, ...]
 
+    def __str__(self) -> str:
+        program = "ivr" if self.module == "ivr" else f"python -m {self.module}"
+        return f"{self.name}: {program} {' '.join(self.arguments)}"
+
     def command(self) -> list[str]:
         """To be run from the root of the repository."""
         if self.module == "ivr":
@@ -75,10 +79,13 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
     at = ("--data", str(data), "--work", str(work))
     found = [
         Stage("prepare", "training.prepare", at),
-        Stage("vocoder", "training.vocoder", (*at, "--voices", "1")),
+        Stage("vocoder", "training.vocoder", at),
     ]
     before: Path | None = None
     for seed, training in enumerate(_TRAININGS, 1):
+        if training is _TRAININGS[-1]:  # the others do without
+            voices = ("--voices", "1", "--voices-yue", "6")
+            found.append(Stage("voices", "training.vocoder", (*at, *voices)))
         updates = str(max(1, round(training.updates * updates_share)))
         begins = ("--start-from", str(before)) if before else ()
         given = (*at, "--name", training.name, "--seed", str(seed), "--updates", updates)
@@ -112,7 +119,7 @@ def run(todo: Sequence[Stage], done: Path, *, again_from: str | None = None) -> 
         if stamp.exists() and not anew:
             print(f"{stage.name}: done", flush=True)
             continue
-        print(f"{stage.name}: {stage.module} {' '.join(stage.arguments)}", flush=True)
+        print(stage, flush=True)
         status = subprocess.run(stage.command(), check=False).returncode
         if status:
             raise SystemExit(f"{stage.name} failed with status {status}; run this again to go on")
@@ -134,7 +141,7 @@ def main() -> None:
         p.error(f"no stage is called {a.again_from}: {', '.join(names)}")
     if a.list:
         for stage in todo:
-            print(f"{stage.name}: python -m {stage.module} {' '.join(stage.arguments)}")
+            print(stage)
         return
     run(todo, a.work / "recipe", again_from=a.again_from)
 

@@ -369,13 +369,17 @@ def main() -> None:
     p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
     p.add_argument("--work", type=Path, default=Path("work"))
     p.add_argument("--voices", type=int, default=0, help="copies of each sentence in others")
+    p.add_argument("--voices-yue", type=int, help="where Cantonese, with fewer people, has more")
     p.add_argument("--count", type=int, default=UTTERANCES, help="utterances a language")
     a = p.parse_args()
     with mp.Pool(len(LANGUAGES)) as pool:
         texts = [(k, a.work, a.data, a.queues, a.count) for k in LANGUAGES]
         _keep(a.work / "resynthesis.pickle", lambda: pool.starmap(_language, texts, chunksize=1))
         if a.voices:
-            voices = [(k, a.work, a.voices) for k in LANGUAGES]
+            copies = dict.fromkeys(LANGUAGES, a.voices)
+            if a.voices_yue is not None:
+                copies["yue"] = a.voices_yue
+            voices = [(k, a.work, copies[k]) for k in LANGUAGES]
             _keep(a.work / "revoiced.pickle", lambda: pool.starmap(_revoiced, voices, chunksize=1))
 
 

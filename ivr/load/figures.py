@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MOST_UNDECIDED", "Counts", "Figures", "Latency", "most_held"]
+__all__ = ["Counts", "Figures", "Latency", "most_held"]
 
 #: Of the calls of a level, those that may end undecided.
-MOST_UNDECIDED = 0.02
+_MOST_UNDECIDED = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,11 @@ class Figures:
             generator_cores=generator_cores,
         )
 
+    @property
+    def many_undecided(self) -> bool:
+        """Whether more than one call in fifty ended undecided."""
+        return self.undecided > _MOST_UNDECIDED * (self.decided + self.undecided)
+
     def held(self, *, deadline_s: float) -> bool:
         """Whether the server held this load.
 
@@ -125,7 +130,7 @@ class Figures:
             self.decision.p95 is not None
             and self.decision.p95 <= 1000.0 * deadline_s
             and not (self.frames_lost or self.broken or self.refused)
-            and self.undecided <= MOST_UNDECIDED * (self.decided + self.undecided)
+            and not self.many_undecided
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from ivr import event_loop
-from ivr.load.figures import MOST_UNDECIDED, Figures
+from ivr.load.figures import Figures
 from ivr.load.line import audio_of
 from ivr.load.meter import ServerMeter
 from ivr.load.run import Load, hold
@@ -119,7 +119,7 @@ def calls_amiss(figures: Figures) -> list[str]:
         found.append(f"{figures.refused} calls refused")
     if not figures.decided:
         found.append("no call was decided")
-    elif figures.undecided > MOST_UNDECIDED * (figures.decided + figures.undecided):
+    elif figures.many_undecided:
         found.append(f"{figures.undecided} calls undecided, {figures.decided} decided")
     return found
 

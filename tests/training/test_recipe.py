@@ -68,3 +68,12 @@ def test_other_models_do_not_fit_the_matcher_of_those_installed() -> None:
     names = [s.name for s in stages(Path("d"), Path("w"), Path("elsewhere"))]
     assert "matcher" not in names
     assert names[-1] == "evaluate"
+
+
+def test_other_voices_are_made_before_the_last_training_alone() -> None:
+    names = [s.name for s in stages(Path("d"), Path("w"), Path("m"))]
+    assert names[names.index("voices") - 1 : names.index("voices") + 2] == [
+        "second",
+        "voices",
+        "third",
+    ]
