@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ivr.asr.pool import Lane
@@ -122,6 +122,7 @@ class Call:
         self._stream = StreamConfig()
         self._gathered = bytearray()
         self._arrived_s: deque[float] = deque()  # when each audio in the inbox came, loop's clock
+        self._began: datetime | None = None  # by the clock on the wall
         self._began_s: float | None = None
         self._trace = CallTrace()
         self._conversation: Conversation | None = None
@@ -134,6 +135,15 @@ class Call:
     def waiting_s(self) -> float:
         """Audio received and not yet recognised, seconds."""
         return self._inbox.waiting_s
+
+    def _now(self) -> datetime:
+        """The clock on the wall as it has run since the call began.
+
+        Where somebody sets it meanwhile, a later decision is still later than the one before.
+        """
+        if self._began is None or self._began_s is None:
+            return self._desk.now()
+        return self._began + timedelta(seconds=_clock_s() - self._began_s)
 
     async def run(self) -> None:
         """Serve the call until either side ends it; returns once everything is let go of."""
@@ -179,7 +189,7 @@ class Call:
             turn = await self._lane.run(self._conversation.fail, reason)
             if turn.final is not None:
                 await self._send(turn.final)
-            decision = self._decisions.take(turn, at=self._desk.now())
+            decision = self._decisions.take(turn, at=self._now())
         if decision is not None:
             await self._send(decision)
             self._delivered = decision
@@ -201,7 +211,7 @@ class Call:
             )
             with suppress(ServerError):  # the pool is closed: nothing to let go of
                 await self._lane.run(self._conversation.hang_up)
-            now = self._desk.now()
+            now = self._now()
             last = self._decisions.hung_up(at=now)
             self._desk.registry.update(self._id, state=self._conversation.state, decision=last)
             self._desk.registry.end(self._id, at=now)
@@ -322,7 +332,7 @@ class Call:
         self._log.info(
             "%d Hz %s, language %s", stream.rate_hz, stream.encoding, stream.language or "auto"
         )
-        now = desk.now()
+        now = self._began = desk.now()
         self._began_s = _clock_s()
         desk.metrics.call_started(self._gateway.name)
         self._trace = desk.tracing.call(self._id, self._gateway.name)
@@ -426,7 +436,7 @@ class Call:
         assert self._decisions is not None
         if self._delivered is not None and self._gateway.takes_decision:
             return  # too late to object: the gateway moves the call
-        decision = self._decisions.take(turn, at=self._desk.now())
+        decision = self._decisions.take(turn, at=self._now())
         state = self._conversation.state
         if decision is not None or state not in _DECIDED:
             await self._cancel(self._delivery)

@@ -95,6 +95,7 @@ class QueueBoard:
         else:
             since = self._arrived.pop(key, None)
             if since is not None:
+                at = max(at, since)  # the clock may have been set back meanwhile
                 wait_s = (at - since).total_seconds()
                 self._metrics.queue_left(queue, event, wait_s=wait_s)
         if self._shared is not None:

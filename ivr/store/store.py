@@ -43,6 +43,8 @@ _GATHER_S: Final = 0.1  # how long operations gather before they are written
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0  # between attempts to reach the database
 _COUNTS_S: Final = 1.0  # how old the counts of the queues may be
 _PURGE_S: Final = 3600.0
+#: A clock that has jumped farther than this may have been set wrong by mistake, seconds.
+_JUMP_S: Final = 60.0
 _ASK_S: Final = 3.0  # how long whoever asks for a decision waits
 
 
@@ -74,7 +76,8 @@ class Store:
         max_memory: operations that memory holds.
         keep_s: how long records are kept.
         recorder: told what was written, lost, and failed.
-        now: Unix time, seconds.
+        now: Unix time, seconds; it may jump.
+        monotonic: seconds, as they pass.
         chance: for the length of pauses.
     """
 
@@ -88,10 +91,13 @@ class Store:
         keep_s: float = 30 * 86_400.0,
         recorder: Recorder | None = None,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         chance: random.Random | None = None,
     ) -> None:
         self._backend, self._reader, self._spool = backend, reader, spool
         self._max_memory, self._keep_s, self._now = max_memory, keep_s, now
+        self._monotonic = monotonic
+        self._epoch = now() - monotonic()  # changes where the clock is set
         self.recorder: Recorder = recorder or _Silent()
         self._chance = chance or random.Random()
         self._waiting: deque[Operation] = deque()
@@ -315,16 +321,29 @@ class Store:
         self._retry_at = time.monotonic() + self._pause_s * self._chance.uniform(0.5, 1.0)
 
     def _housekeeping(self) -> None:
-        now = self._now()
+        now, passed_s = self._now(), self._monotonic()
+        self._watch_clock(now - passed_s, passed_s)
         try:
-            if now >= self._next_counts:
-                self._next_counts = now + _COUNTS_S
+            if passed_s >= self._next_counts:
+                self._next_counts = passed_s + _COUNTS_S
                 self._counts = self._backend.counts(now=now)
-            if now >= self._next_purge:
-                self._next_purge = now + _PURGE_S
+            if passed_s >= self._next_purge:
+                self._next_purge = passed_s + _PURGE_S
                 self._backend.purge(before=now - self._keep_s)
         except (GoneError, RefusedError) as error:
             self._failed(GoneError(str(error)))
+
+    def _watch_clock(self, epoch: float, passed_s: float) -> None:
+        """By a clock set wrong nothing is deleted before somebody had time to set it right."""
+        jump_s, self._epoch = epoch - self._epoch, epoch
+        if abs(jump_s) > _JUMP_S:
+            self._next_purge = passed_s + _PURGE_S
+            _log.warning(
+                "the clock has jumped by %+.0f s; nothing old is deleted for %.0f minutes: "
+                "is it right now? (`date`)",
+                jump_s,
+                _PURGE_S / 60,
+            )
 
 
 def open_store(

@@ -8,8 +8,10 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import web
@@ -126,6 +128,24 @@ async def test_speech_stops_the_greeting(
     async with KapokServer(services, settings(installation), voice=voice) as server:
         result, _ = await call(server, client(name), clip(CMN, "我要查", "社保"), pause_s=0.0)
     assert result.first(Silenced) is not None
+
+
+async def test_a_call_whose_clock_is_set_back_ends_after_it_began(
+    services: Services, installation: Installation, voice: ShortVoice
+) -> None:
+    noon = datetime(2026, 11, 25, 12, tzinfo=ZoneInfo("Asia/Shanghai"))
+    clock = iter([noon])  # every later look finds another year
+
+    def now() -> datetime:
+        return next(clock, noon - timedelta(days=400))
+
+    async with KapokServer(services, settings(installation), voice=voice, now=now) as server:
+        who = client("vosk")
+        _, decision = await call(server, who, clip(CMN, "我要查", "社保"))
+        record = server.registry.call(who.call_id)
+    assert record is not None
+    assert record.ended is not None
+    assert noon == record.began <= decision.at <= record.ended <= noon + timedelta(minutes=1)
 
 
 async def test_the_transcript_is_told_where_the_protocol_can(server: KapokServer) -> None:

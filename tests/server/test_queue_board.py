@@ -61,6 +61,22 @@ def test_a_report_told_twice_and_one_of_nobody() -> None:
     assert board.line("general").expected_wait_s is None
 
 
+def test_an_answer_counts_though_the_clock_was_set_back_meanwhile() -> None:
+    told: list[tuple[str, datetime]] = []
+
+    class Shared:
+        def counts(self) -> dict[str, int]:
+            return {}
+
+        def reported(self, queue: str, event: str, call_id: str, *, at: datetime) -> None:
+            told.append((event, at))
+
+    board = QueueBoard(Metrics(queues=["general"]), shared=Shared())
+    board.report("general", "arrived", "c", after(0))
+    board.report("general", "answered", "c", after(-5 * 3600))
+    assert told == [("arrived", NOON), ("answered", NOON)]  # before it, it would count for nothing
+
+
 def test_with_a_store_the_counts_are_those_of_all_nodes(tmp_path: Path) -> None:
     settings = StoreSettings(spool=tmp_path / "spool.sqlite")
     nodes = [open_store(settings, home=tmp_path, environ={}) for _ in range(2)]

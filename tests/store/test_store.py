@@ -229,6 +229,67 @@ def test_a_damaged_line_in_the_spool_is_passed_over(faulty: Faulty, tmp_path: Pa
     again.close()
 
 
+# --- the clock ------------------------------------------------------------------------------
+
+
+class Clocks:
+    """The clock on the wall, which somebody sets, and the one that only goes on."""
+
+    def __init__(self) -> None:
+        self.wall_s, self.passed_s = NOON.timestamp(), 100.0
+
+    def pass_(self, seconds: float) -> None:
+        self.wall_s += seconds
+        self.passed_s += seconds
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def clocked(faulty: Faulty, tmp_path: Path, clocks: Clocks) -> Iterator[Store]:
+    opened = over(
+        faulty,
+        tmp_path / "spool.sqlite",
+        now=lambda: clocks.wall_s,
+        monotonic=lambda: clocks.passed_s,
+        keep_s=30 * 86_400.0,
+    )
+    yield opened
+    opened.close()
+
+
+async def test_a_clock_set_to_another_year_by_mistake_deletes_nothing(
+    clocked: Store, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    clocked.append(record("c", 1))
+    assert clocked.flush(10)
+    clocks.wall_s += 400 * 86_400.0
+    until(lambda: "the clock has jumped by +34560000 s" in caplog.text)
+    clocks.pass_(3_000.0)
+    clocked.append({**record("d", 1), "wall": None})
+    assert clocked.flush(10)
+    assert await clocked.events("c")
+    clocks.pass_(3_600.0)  # nobody has set it right: so it is right
+    until(lambda: not asked(clocked, "c"))
+    assert await clocked.events("d")
+
+
+def asked(store: Store, call: str) -> list[dict[str, Any]]:
+    return store._reader.events(call)
+
+
+def test_counts_are_read_though_the_clock_was_set_back(clocked: Store, clocks: Clocks) -> None:
+    clocked.reported("general", "arrived", "a", at=NOON)
+    until(lambda: clocked.counts() == {"general": 1})
+    clocks.wall_s -= 5 * 3_600.0
+    clocks.pass_(2.0)
+    clocked.reported("general", "answered", "a", at=NOON)
+    until(lambda: not clocked.counts())
+
+
 # --- operations and addresses ---------------------------------------------------------------
 
 
