@@ -88,8 +88,11 @@ def command(
     Each line makes one call after the other: line noise while the greeting is heard, a recorded
     request, and silence until the decision; then the next call. The decision's latency counts
     from the end of speech to the arrival of the decision, with nothing subtracted: the silence by
-    which the end is known is in it. A partial result's counts from the moment at which a frame's
-    last sample was spoken to the answer to that frame (Vosk's protocol alone answers frames).
+    which the end is known is in it. Gateways whose protocol tells no decision before it has been
+    announced (genesys, twilio, vonage, asterisk, jambonz) are timed to the first sound of that
+    announcement; vosk, freeswitch and aeap to the text that comes with it. A partial result's
+    counts from the moment at which a frame's last sample was spoken to the answer to that frame
+    (Vosk's protocol alone answers frames).
 
     CPU and memory are the server's, workers and all, where it runs on this machine. The exit
     status is 1 where the load is not held: the 95th percentile past --deadline, a frame lost, a

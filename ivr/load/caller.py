@@ -2,7 +2,7 @@
 
 A frame is sent when its last sample would have been spoken, by an absolute schedule, so that a
 late frame does not delay those after it. After the script the caller waits, with line noise on
-the open line, until the decision is there or patience is over, and hangs up.
+the open line, until the answer begins or patience is over, and hangs up.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class _Call:
     decided: bool = False
     busy: str | None = None
     gone: str | None = None
+    hung_up: bool = False  # by the caller: that the line closes then is no trouble
 
     @property
     def over(self) -> bool:
@@ -91,6 +92,7 @@ class Caller:
             hearing = asyncio.create_task(self._hear(line, call))
             try:
                 await self._speak(line, call, script)
+                call.hung_up = True
                 await line.hang_up()
                 await asyncio.wait({hearing}, timeout=_CLOSE_S)
             finally:
@@ -133,7 +135,7 @@ class Caller:
                 self.counts.decision_s.append(now_s - call.speech_end_s)
             case Busy(reason):
                 call.busy = reason or "busy"
-            case Gone(reason):
+            case Gone(reason) if not call.hung_up:
                 call.gone = reason
             case _:
                 pass

@@ -61,9 +61,10 @@ class Figures:
     """One level of load.
 
     The decision's latency is from the last sample of speech, at the moment at which the caller
-    would have spoken it, to the arrival of the final message; nothing is subtracted, so the
-    silence that ends an utterance is in it. The latency of a partial result is from the moment
-    at which a frame's last sample would have been spoken to the answer to that frame.
+    would have spoken it, to the arrival of the answer's first sign (:mod:`ivr.load.line`); nothing
+    is subtracted, so the silence that ends an utterance is in it. The latency of a partial result
+    is from the moment at which a frame's last sample would have been spoken to the answer to that
+    frame.
     """
 
     calls: int

@@ -2,16 +2,24 @@
 
 The Vosk protocol answers every frame, so an answer is paired with its frame and what is never
 answered is lost. The other gateways' protocols answer when they have something to say: there a
-frame is lost where it could not be sent. Those that never say a decision cannot be timed.
+frame is lost where it could not be sent.
+
+What is timed is the first sign of the answer to a request that the protocol has: the text of the
+utterance, which comes with the decision; where it has no text, the first sound of the prompt that
+announces the decision or asks on. That prompt is told from the greeting by what is between them:
+the greeting was broken off, or has long been over. AudioSocket breaks off without a word, so that
+nothing can be timed there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -23,10 +31,21 @@ from websockets.typing import Subprotocol
 from ivr.audio.codecs import Encoding
 from ivr.errors import ServerError
 from ivr.gateways.clients import CLIENTS, client_class
-from ivr.gateways.clients.client import Answer, Ended, GatewayClient, Ready, Text, Told
+from ivr.gateways.clients.client import (
+    Answer,
+    Ended,
+    GatewayClient,
+    Ready,
+    Silenced,
+    Sound,
+    Text,
+    Told,
+)
 
 __all__ = ["Busy", "Decided", "Gone", "Heard", "Line", "Partial", "audio_of", "open_line"]
 
+#: Between two prompts that are no answer to each other it is silent for longer, seconds.
+_PAUSE_S = 0.1
 _OPEN_S = 10.0
 _CLOSE_S = 2.0
 
@@ -40,7 +59,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The final message of an utterance with words in it, or the decision told."""
+    """The request is answered: by the text of the utterance, or by a prompt that begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +108,7 @@ def audio_of(gateway: str) -> tuple[int, Encoding, float]:
     """Rate (Hertz), encoding and length of a frame (seconds) of a gateway's audio.
 
     Raises:
-        ServerError: no such gateway has a client, or its protocol tells no decision.
+        ServerError: no such gateway has a client, or its protocol does not show an answer.
     """
     if gateway == "vosk":
         return 8_000, Encoding.S16LE, 0.1
@@ -105,14 +124,14 @@ def _client(gateway: str, call_id: str) -> GatewayClient:
     if not _can_be_timed(kind):
         able = ", ".join(name for name in CLIENTS if _can_be_timed(client_class(name)))
         raise ServerError(
-            f"{gateway} tells no decision on the line, so that nothing can be timed; "
-            f"load the server by one that does: --gateway {able}"
+            f"{gateway} does not show where the answer begins, so that nothing can be timed; "
+            f"load the server by a gateway that does: --gateway {able}"
         )
     return kind(call_id=call_id)
 
 
 def _can_be_timed(kind: type[GatewayClient]) -> bool:
-    return kind.tells_decision and kind.transport == "websocket"
+    return kind.transport == "websocket"
 
 
 @asynccontextmanager
@@ -206,7 +225,8 @@ class _GatewayLine:
     def __init__(self, connection: ClientConnection, client: GatewayClient) -> None:
         self._connection, self._client = connection, client
         self._lost = 0
-        self._now_s = 0.0
+        self._now_s = asyncio.get_running_loop().time()  # the caller's clock is the loop's
+        self._sounds_until_s = -inf
 
     @property
     def unanswered(self) -> int:
@@ -216,8 +236,11 @@ class _GatewayLine:
         await self._give(self._client.begin)
         ready = self._client.ready_at_once
         while not ready:
-            said = self._client.receive(await self._connection.recv(), now_s=0.0)
-            for each in said:
+            try:
+                message = await self._connection.recv()
+            except ConnectionClosed:  # hear() says so
+                return
+            for each in self._client.receive(message, now_s=self._now_s):
                 if isinstance(each, Answer):
                     await self._give(lambda found=each: list(found.messages))  # type: ignore[misc]
                 ready = ready or isinstance(each, Ready)
@@ -229,7 +252,10 @@ class _GatewayLine:
         await self._give(lambda: self._client.advance(now_s=due_s))
 
     async def hang_up(self) -> None:
-        await self._give(self._client.hang_up)
+        messages = self._client.hang_up()
+        await self._give(lambda: messages)
+        if not messages:  # there the gateway closes
+            await self._connection.close()
 
     async def _give(self, messages: Callable[[], list[str | bytes]]) -> bool:
         try:
@@ -253,8 +279,18 @@ class _GatewayLine:
                     heard.append(Decided())
                 case Text(text=text, final=True) if text:
                     heard.append(Decided())
+                case Silenced():
+                    self._sounds_until_s = -inf
+                case Sound(pcm, rate_hz) if self._begins(len(pcm) / 2 / rate_hz):
+                    heard.append(Decided())
                 case Ended(reason):
                     heard.append(Gone(reason or "ended"))
                 case _:
                     pass
         return heard
+
+    def _begins(self, length_s: float) -> bool:
+        """Whether a sound of this length begins a prompt that is the only sign of an answer."""
+        begins = self._now_s > self._sounds_until_s + _PAUSE_S
+        self._sounds_until_s = max(self._sounds_until_s, self._now_s) + length_s
+        return begins and not self._client.tells_text

@@ -23,7 +23,7 @@ class AeapClient(GatewayClient):
     """One call; parameters go along with ``setup``, as ``@name=value`` of aeap.conf does."""
 
     name: ClassVar[str] = "aeap"
-    tells_decision: ClassVar[bool] = True
+    tells_text: ClassVar[bool] = True
     path: ClassVar[str] = "/aeap"
     subprotocols: ClassVar[tuple[str, ...]] = ("speech_to_text",)
     ready_at_once: ClassVar[bool] = False

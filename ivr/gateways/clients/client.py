@@ -163,8 +163,8 @@ class GatewayClient(ABC):
     transport: ClassVar[Literal["websocket", "tcp"]] = "websocket"
     #: False where audio must wait for :class:`Ready`
     ready_at_once: ClassVar[bool] = True
-    #: whether the protocol tells a decision on the line; the others ask for it over HTTP
-    tells_decision: ClassVar[bool] = False
+    #: whether what was understood is told on the line; elsewhere it is only heard, as a prompt
+    tells_text: ClassVar[bool] = False
     #: sound in a frame of the caller's audio, seconds
     frame_s: ClassVar[float] = 0.02
 

@@ -39,7 +39,7 @@ class FreeSwitchClient(GatewayClient):
     """
 
     name: ClassVar[str] = "freeswitch"
-    tells_decision: ClassVar[bool] = True
+    tells_text: ClassVar[bool] = True
     path: ClassVar[str] = "/freeswitch"
     subprotocols: ClassVar[tuple[str, ...]] = ("audio.drachtio.org",)
 

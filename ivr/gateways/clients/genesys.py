@@ -62,7 +62,6 @@ class GenesysClient(GatewayClient):
     """
 
     name: ClassVar[str] = "genesys"
-    tells_decision: ClassVar[bool] = True
     path: ClassVar[str] = "/genesys"
     ready_at_once: ClassVar[bool] = False
     frame_s: ClassVar[float] = 0.1

@@ -15,7 +15,7 @@ class JambonzClient(FreeSwitchClient):
     """One call; the parameter ``rate`` is the verb's ``sampleRate``, the others its metadata."""
 
     name: ClassVar[str] = "jambonz"
-    tells_decision: ClassVar[bool] = False
+    tells_text: ClassVar[bool] = False
     path: ClassVar[str] = "/jambonz"
     subprotocols: ClassVar[tuple[str, ...]] = ("audio.jambonz.org",)
 

@@ -20,7 +20,7 @@ class VoskClient(GatewayClient):
     """One call; ``parameters`` go into ``config``."""
 
     name: ClassVar[str] = "vosk"
-    tells_decision: ClassVar[bool] = True
+    tells_text: ClassVar[bool] = True
     subprotocols: ClassVar[tuple[str, ...]] = ("ws",)
     frame_s: ClassVar[float] = 0.1
 
