@@ -12,18 +12,16 @@ nothing for ten seconds; the crowd is measured within them.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from ivr import event_loop
+from ivr.load.crowd import crowd
 from ivr.load.figures import Figures
 from ivr.load.line import audio_of
 from ivr.load.meter import ServerMeter
@@ -34,33 +32,6 @@ from ivr.load.server import started
 FIXTURES = Path(__file__).resolve().parents[1] / "audio_fixtures"
 #: With the settling it must be over before the first of the crowd is let go of, seconds.
 SETTLE_S, MEASURE_S = 2.0, 6.0
-
-_CROWD = """
-import resource, socket, sys
-most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-where = (sys.argv[1], int(sys.argv[2]))
-held = [socket.create_connection(where) for _ in range(min(int(sys.argv[3]), most - 50))]
-print(len(held), flush=True)
-sys.stdin.read()
-"""
-
-
-@contextmanager
-def crowd(url: str, connections: int) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the connections; it prints how many once they are open."""
-    where = urlsplit(url)
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CROWD, str(where.hostname), str(where.port), str(connections)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 async def measure(url: str, pid: int, calls: int, connections: int) -> tuple[list[Figures], int]:
@@ -77,9 +48,8 @@ async def measure(url: str, pid: int, calls: int, connections: int) -> tuple[lis
         async for figures in levels:  # the calls go on in between
             found.append(figures)
             if not opened:
-                process = stack.enter_context(crowd(url, connections))
-                assert process.stdout is not None
-                opened = int(await asyncio.to_thread(process.stdout.readline))
+                waited = stack.enter_context(crowd(url, connections))
+                opened = await asyncio.to_thread(waited)
     return found, opened
 
 

@@ -7,7 +7,6 @@ import base64
 import json
 import os
 import struct
-import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from ivr.load.crowd import crowd
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
 from tests.faults.conftest import (
@@ -175,32 +175,15 @@ async def test_one_that_reconnects_with_the_same_call_id(server: KapokServer) ->
     await a_call_is_served(server)
 
 
-#: Opens as many connections as its first argument says to the port in its second, and holds them.
-_CROWD = """
-import socket, sys
-held = [socket.create_connection(("127.0.0.1", int(sys.argv[2]))) for _ in range(int(sys.argv[1]))]
-print(len(held), flush=True)
-sys.stdin.read()
-"""
-
-
 @slow
 async def test_ten_thousand_connections_that_say_nothing(
     services: Services, installation: Installation
 ) -> None:
     patient = settings_of(installation, idle_timeout_s=300.0)
     async with KapokServer(services, patient) as server, beside_a_call(server):
-        crowd = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", _CROWD, "10000", str(server.port)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert crowd.stdin is not None
-        assert crowd.stdout is not None
-        async with asyncio.timeout(60):
-            assert await crowd.stdout.readline() == b"10000\n"
-        async with asyncio.timeout(60):
-            await asyncio.gather(*(a_call_is_served(server) for _ in range(40)))
-        crowd.stdin.close()
-        await crowd.wait()
+        with crowd(server.url, 10_000) as opened:
+            async with asyncio.timeout(60):
+                assert await asyncio.to_thread(opened) == 10_000
+            async with asyncio.timeout(60):
+                await asyncio.gather(*(a_call_is_served(server) for _ in range(40)))
         await a_call_is_served(server)
