@@ -22,6 +22,8 @@ from ivr.settings import load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ROOT = DEPLOY.parent
+#: After draining: the last posts to a webhook, and the last records to the store, seconds.
+LAST_S = 10 + 10
 
 
 def documents(name: str) -> list[Any]:
@@ -137,14 +139,14 @@ def test_compose_mounts_what_exists_and_waits_as_long_as_calls_may_last() -> Non
             else:
                 assert source in compose["volumes"]
     drain_s = int(re.findall(r'"--drain", "(\d+)"', (DEPLOY / "Containerfile").read_text())[0])
-    assert int(kapok["stop_grace_period"].rstrip("s")) > drain_s
+    assert int(kapok["stop_grace_period"].rstrip("s")) > drain_s + LAST_S
     assert kapok["environment"]["KAPOK_STORE_URL"].startswith("redis://redis:")
 
 
 def test_the_containerfile_copies_what_exists_and_serves_as_a_user_without_rights() -> None:
     text = (DEPLOY / "Containerfile").read_text("utf-8").replace("\\\n", " ")
     steps = [line.split(None, 1) for line in text.splitlines() if line and line[0] not in "# "]
-    known = {"FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "VOLUME", "EXPOSE"}
+    known = {"ARG", "FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "VOLUME", "EXPOSE"}
     known |= {"STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
     assert {word for word, _ in steps} <= known
     for word, rest in steps:
@@ -153,9 +155,36 @@ def test_the_containerfile_copies_what_exists_and_serves_as_a_user_without_right
             assert all((ROOT / source).exists() for source in sources), rest
     assert dict(steps)["USER"].split(":")[0] not in ("0", "root")
     entry, arguments = (json.loads(dict(steps)[word]) for word in ("ENTRYPOINT", "CMD"))
-    assert entry[:2] == ["ivr", "serve"]
-    options([*entry[2:], *arguments])
-    assert "--require-hashes" in text
+    assert entry[:4] == [
+        "tini",
+        "--",
+        "ivr",
+        "serve",
+    ]  # process 1 would ignore SIGTERM at its start
+    options([*entry[4:], *arguments])
+    installs = [rest for word, rest in steps if word == "RUN" and "pip install" in rest]
+    assert all("--require-hashes" in rest or "--no-deps" in rest for rest in installs)
+    built = [rest for rest in installs if "--no-binary" in rest or "--no-deps" in rest]
+    assert all(
+        "--no-build-isolation" in rest for rest in built
+    )  # else pip fetches setuptools unlocked
+
+
+def test_no_image_is_named_by_a_short_name_that_podman_refuses() -> None:
+    (base,) = re.findall(r"^ARG BASE=(\S+)$", (DEPLOY / "Containerfile").read_text(), re.M)
+    (compose,) = documents("compose.yaml")
+    images = [
+        service["image"] for service in compose["services"].values() if "build" not in service
+    ]
+    for image in [base, *images]:
+        registry, *_, name = image.split("/")
+        assert "." in registry, image
+        assert ":" in name, f"{image}: any version"
+
+
+def test_nothing_that_starts_the_server_lets_onnx_runtime_tell_its_maker() -> None:
+    for name in ("Containerfile", "kapok.service"):
+        assert "ORT_DISABLE_TELEMETRY=1" in (DEPLOY / name).read_text("utf-8"), name
 
 
 def test_what_is_secret_does_not_get_into_the_image_and_what_is_copied_does() -> None:
@@ -178,7 +207,14 @@ def test_what_is_secret_does_not_get_into_the_image_and_what_is_copied_does() ->
     secret += [".venv/bin/ivr", "work/net.pt", "var/calls.sqlite", "deploy/prometheus.token"]
     secret += ["tests/x.py", "ivr/__pycache__/x.pyc", "config/.tokens.yaml.12.part"]
     assert [path for path in secret if let_in(path)] == []
-    copied = ["requirements.lock", "pyproject.toml", "README.md", "LICENSE", "ivr/asr/pool.py"]
+    copied = [
+        "requirements.lock",
+        "requirements-build.lock",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "ivr/asr/pool.py",
+    ]
     copied += ["models/cmn/am/final.mdl", "config/queues.yaml", "config/phrases/general.txt"]
     assert [path for path in copied if not let_in(path)] == []
 
@@ -221,7 +257,9 @@ def test_the_pods_settings_are_valid_and_their_probes_and_times_fit(tmp_path: Pa
         int(container["args"][1]),
         int(container["lifecycle"]["preStop"]["exec"]["command"][1]),
     )
-    assert pod["terminationGracePeriodSeconds"] > drain_s + pause_s
+    assert pod["terminationGracePeriodSeconds"] > drain_s + pause_s + LAST_S
+    resources = container["resources"]
+    assert loaded.recognition.workers == int(resources["requests"]["cpu"])
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"calls": loaded.server.port, "http": loaded.server.http_port}
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
@@ -238,7 +276,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert (Path(program).name, name) == ("ivr", "serve")
     options(args)
     drain_s = int(args[args.index("--drain") + 1])
-    assert int(re.findall(r"^TimeoutStopSec=(\d+)$", text, re.M)[0]) > drain_s
+    assert int(re.findall(r"^TimeoutStopSec=(\d+)$", text, re.M)[0]) > drain_s + LAST_S
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed: apt-get install systemd")

@@ -13,7 +13,9 @@ from packaging.requirements import Requirement
 from scripts import make_sbom
 
 ROOT = Path(__file__).parents[2]
-LOCK = (ROOT / "requirements.lock").read_text("utf-8")
+LOCK, BUILD_LOCK = (
+    (ROOT / name).read_text("utf-8") for name in ("requirements.lock", "requirements-build.lock")
+)
 #: name -> version, for this Python and platform
 LOCKED = {
     name: version
@@ -43,9 +45,16 @@ def test_every_dependency_is_locked_in_a_version_that_is_allowed() -> None:
 def test_every_file_is_known_by_its_hash_and_no_host_is_named() -> None:
     blocks = re.split(r"^(?=[a-z0-9])", LOCK, flags=re.M)[1:]
     assert len(blocks) >= len(LOCKED)
-    for block in blocks:
+    for block in [*blocks, *re.split(r"^(?=[a-z0-9])", BUILD_LOCK, flags=re.M)[1:]]:
         assert "--hash=sha256:" in block, block.splitlines()[0]
-    assert not re.search(r"://|--index|--find-links|^\s*-[if]\b", LOCK, re.M)
+    assert not re.search(r"://|--index|--find-links|^\s*-[if]\b", LOCK + BUILD_LOCK, re.M)
+
+
+def test_what_builds_the_package_is_locked() -> None:
+    system = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"]
+    locked = dict(re.findall(r"^([a-z0-9._-]+)==([^\s;\\]+)", BUILD_LOCK, re.M))
+    for requirement in map(Requirement, system["requires"]):
+        assert requirement.specifier.contains(locked[requirement.name]), "run scripts/lock"
 
 
 def test_the_bill_of_materials_is_whole_and_valid() -> None:
