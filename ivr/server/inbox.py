@@ -50,12 +50,17 @@ class Inbox(Generic[T]):
         return self._working or bool(self._waiting)
 
     async def put(self, message: T, seconds: float) -> None:
-        """Add a message; returns once there is room for the next, or the inbox is closed."""
+        """Add a message; returns once there is room for the next, or the inbox is closed.
+
+        Once it is closed, nothing is kept: a gateway may go on sending while the line closes.
+        """
+        if self._closed:
+            return
         cost_s = max(seconds, _LEAST_S)
         self._waiting.append((message, cost_s))
         self._waiting_s += cost_s
         self._some.set()
-        if self._waiting_s >= self._high_s and not self._closed:
+        if self._waiting_s >= self._high_s:
             self._room.clear()
         await self._room.wait()
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ async def a_call_is_served(server: KapokServer) -> None:
     async with connect(server.url) as line:
         (final,) = await say(line, SOCIAL_SECURITY)
     assert final["queue"] == "social_security", final
+
+
+@asynccontextmanager
+async def beside_a_call(server: KapokServer) -> AsyncIterator[None]:
+    """A call that began before the fault, and comes to its queue after it."""
+    async with connect(server.url) as line:
+        half = len(HOUSING_FUND) // 2 // BLOCK * BLOCK
+        finals = await say(line, HOUSING_FUND[:half])
+        yield
+        finals += await say(line, HOUSING_FUND[half:])
+        assert [final["queue"] for final in finals] == ["housing_fund"]
 
 
 async def comes_true(holds: Callable[[], bool], *, within_s: float = 30.0) -> None:

@@ -1,4 +1,7 @@
-"""Gateways that stall, flood, dribble, never close, or come twice; other calls go on meanwhile."""
+"""Gateways that stall, flood, never close, or come twice; other calls go on meanwhile.
+
+Over Vosk's protocol, which answers every frame; ``test_every_gateway.py`` has the others.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ import base64
 import json
 import os
 import struct
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from websockets.asyncio.client import connect
@@ -24,6 +24,7 @@ from tests.faults.conftest import (
     SOCIAL_SECURITY,
     a_call_is_served,
     ask,
+    beside_a_call,
     comes_true,
     say,
     settings_of,
@@ -32,17 +33,6 @@ from tests.faults.conftest import (
 from tests.server.installation import Installation
 
 CONFIG = '{"config": {"sample_rate": 8000, "call_id": "CA-1"}}'
-
-
-@asynccontextmanager
-async def beside_a_call(server: KapokServer) -> AsyncIterator[None]:
-    """A call that began before the fault, and comes to its queue after it."""
-    async with connect(server.url) as line:
-        half = len(HOUSING_FUND) // 2 // BLOCK * BLOCK
-        finals = await say(line, HOUSING_FUND[:half])
-        yield
-        finals += await say(line, HOUSING_FUND[half:])
-        assert [final["queue"] for final in finals] == ["housing_fund"]
 
 
 async def test_one_that_stalls_is_closed_and_leaves_nothing(
@@ -75,56 +65,6 @@ async def test_one_that_floods_waits_and_others_do_not(server: KapokServer) -> N
     said = [answer["text"] for answer in answers if answer.get("text")]
     assert said[0] == "我要查 社保"
     assert len(answers) == len(blocks) * 20
-
-
-async def test_one_that_sends_a_byte_at_a_time_is_understood(server: KapokServer) -> None:
-    async with beside_a_call(server):
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        key = base64.b64encode(os.urandom(16)).decode()
-        request = (
-            f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-        sent = request.encode() + frame(1, CONFIG.encode())
-        sent += frame(2, SOCIAL_SECURITY[:BLOCK]) + frame(1, b'{"eof" : 1}')
-        for at in range(len(sent)):
-            writer.write(sent[at : at + 1])
-            await writer.drain()
-        answer = b""
-        async with asyncio.timeout(20):
-            while b'"text"' not in answer:
-                answer += await reader.read(4096)
-        assert b"101 Switching Protocols" in answer
-        assert b'"partial"' in answer
-        writer.close()
-    await comes_true(lambda: server.calls == 0)
-
-
-async def test_an_asterisk_whose_stream_comes_a_byte_at_a_time_is_understood(
-    services: Services, installation: Installation
-) -> None:
-    settings = settings_of(installation)
-    gateways = settings.gateways.model_copy(update={"audiosocket_port": 0})
-    settings = settings.model_copy(update={"gateways": gateways})
-    call_id = uuid.uuid4()
-    stream = struct.pack("!BH", 0x01, 16) + call_id.bytes
-    spoken = bytes(8 * BLOCK) + SOCIAL_SECURITY + bytes(10 * BLOCK)
-    for at in range(0, len(spoken), 320):
-        stream += struct.pack("!BH", 0x10, 320) + spoken[at : at + 320].ljust(320, b"\0")
-    async with KapokServer(services, settings, voice=None) as server, beside_a_call(server):
-        port = int(str(server.audiosocket_url).rpartition(":")[2])
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        for at in range(len(stream)):
-            writer.write(stream[at : at + 1])
-            if at % 100 == 0:
-                await writer.drain()
-        await comes_true(lambda: decided(server, str(call_id)) == "social_security")
-        writer.close()
-
-
-def decided(server: KapokServer, call_id: str) -> str | None:
-    decision = server.registry.decision(call_id)
-    return decision.queue if decision is not None else None
 
 
 def frame(opcode: int, data: bytes) -> bytes:

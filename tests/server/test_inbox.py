@@ -80,6 +80,15 @@ async def test_closing_drops_what_waits_and_wakes_both() -> None:
     assert await inbox.get() is None
 
 
+async def test_what_comes_while_the_line_closes_is_not_kept() -> None:
+    inbox: Inbox[int] = Inbox(high_water_s=1.0, low_water_s=0.5)
+    inbox.close()
+    for number in range(100):  # a gateway that floods does not hear that the call is over
+        await inbox.put(number, 0.5)
+    assert inbox.waiting_s == 0.0
+    assert not inbox.busy
+
+
 @pytest.mark.parametrize(("high", "low"), [(1.0, 1.0), (1.0, 2.0), (1.0, -0.1)])
 def test_marks_are_checked(high: float, low: float) -> None:
     with pytest.raises(ValueError, match="low_water_s"):
