@@ -7,8 +7,10 @@ Each recording is heard as on a call, once by both languages (the peer) and once
 ``recognition.sure_score``: as the first utterance of a call; as a later one, of whose caller the
 language is known; and with the other language known, as of a caller who switches. Told are: how
 often one language was enough, the processor time beside the peer's, and what came of it: utterances
-whose language both told rightly and one wrongly, and those that lead to another queue. Choose a
-score at which neither occurs, with a margin; run it again when the models change.
+whose language both told rightly and one wrongly, and those that lead to another queue. Each is done
+with the network that hears the language in the sound (``sound``), which says early who may rest,
+and without. Choose a score at which nothing is lost, with a margin; run it again when the models
+change.
 """
 
 from __future__ import annotations
@@ -122,14 +124,17 @@ def main() -> None:
     gc.freeze()
     given = recordings(options.every)
 
-    def all_by(score: float | None, known: Callable[[Language], Language | None]) -> list[Heard]:
-        asked = replace(speech, sure_score=score)
+    def all_by(
+        score: float | None, known: Callable[[Language], Language | None], *, by_sound: bool = True
+    ) -> list[Heard]:
+        asked = replace(speech, sure_score=score, sound=speech.sound if by_sound else None)
         return [hear(asked, matcher, sound, known(spoken)) for spoken, sound in given]
 
     hear(speech, matcher, given[0][1], None)  # warm
     shown = Table(
         "utterance",
         "sure_score",
+        "sound",
         "one was enough",
         "time (both: 1)",
         "language lost",
@@ -139,8 +144,10 @@ def main() -> None:
     for name, known in KNOWLEDGE.items():
         both = all_by(None, known)
         for score in options.scores:
-            one = all_by(score, known)
-            shown.add_row(name, f"{score:g}", *row([spoken for spoken, _ in given], both, one))
+            for by_sound in (False, True):
+                one = all_by(score, known, by_sound=by_sound)
+                cells = row([spoken for spoken, _ in given], both, one)
+                shown.add_row(name, f"{score:g}", "yes" if by_sound else "no", *cells)
     Console(width=100).print(shown)
 
 

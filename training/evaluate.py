@@ -30,13 +30,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.asr.engine import Engine
-from ivr.asr.factory import EngineFactory
+from ivr.asr.factory import LANGUAGE_NETWORK, LANGUAGE_WEIGHTS, EngineFactory
 from ivr.asr.language_decision import LanguageDecider
+from ivr.asr.spoken_language import SpokenLanguageModel
 from ivr.audio.files import read_audio
 from ivr.language import Language
 from training.card import write_readme
 from training.corpus import RATE_HZ, Clip, Corpus, read_development
-from training.language import recognise
+from training.language import listen
 from training.line import mulaw
 from training.pronunciation import HAN, simplified, syllables
 
@@ -146,20 +147,22 @@ def language_accuracy(
     """Share of the utterances of each language whose language is decided right.
 
     Args:
-        models: folder with ``cmn``, ``yue`` and ``language.json``.
+        models: folder with ``cmn``, ``yue``, ``language.json`` and ``language.onnx``.
         clips: recordings of both languages.
         engine: its name in the settings.
         speech_s: decide on so much speech; None for all of it.
     """
     factory = EngineFactory()
     engines = {k: factory.load(engine, models / k, k) for k in Language}
-    decider = LanguageDecider.load(models / "language.json")
+    decider = LanguageDecider.load(models / LANGUAGE_WEIGHTS)
+    network = SpokenLanguageModel.load(models / LANGUAGE_NETWORK)
     right: dict[str, list[bool]] = {}
     for clip in clips:
         x = clip.audio.astype(np.float32)
         if speech_s is not None:
             x = x[: onset(x) + int(speech_s * RATE_HZ)]
-        decision = decider.decide(recognise(engines, mulaw(x)))
+        heard = listen(engines, network, mulaw(x))
+        decision = decider.decide(heard.recognitions, sound=heard.sound)
         right.setdefault(clip.language, []).append(decision.language == clip.language)
     return {k: round(float(np.mean(v)), 4) for k, v in right.items()}
 

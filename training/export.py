@@ -2,6 +2,7 @@
 
 python -m training.export --data ../shared/data --models models
 python -m training.export --graph-only      # the same networks, words and n-grams of today
+python -m training.export --network-only    # new networks, the graphs that are there
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from training.graph import build_graph
 from training.kaldi import write_model
 from training.network import Network
 
-__all__ = ["MFCC_CONF", "MODEL_CONF", "export", "load_network", "main"]
+__all__ = ["MFCC_CONF", "MODEL_CONF", "export", "export_network", "load_network", "main"]
 
 MFCC_CONF = """\
 --sample-frequency=8000
@@ -77,6 +78,25 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
     return net.eval(), {"updates": updates + last["step"], "minutes": round(minutes, 1)}
 
 
+def export_network(net: Network, language: str, folder: Path) -> None:
+    """Acoustic model and configuration; a graph that is there stays.
+
+    Raises:
+        SystemExit: a graph is there for other output labels.
+    """
+    labels, file = net.labels[language], folder / UNITS
+    if file.exists() and file.read_text(encoding="utf-8").split() != labels:
+        raise SystemExit(
+            f"{file}: the network has other output labels than the graph in {folder / 'graph'}; "
+            "export both: leave --network-only out"
+        )
+    write_model(net, language, folder / "am" / "final.mdl")
+    (folder / "conf").mkdir(parents=True, exist_ok=True)
+    (folder / "conf" / "mfcc.conf").write_text(MFCC_CONF)
+    (folder / "conf" / "model.conf").write_text(MODEL_CONF)
+    file.write_text("".join(f"{unit}\n" for unit in labels), encoding="utf-8")
+
+
 def export(
     net: Network,
     language: str,
@@ -88,13 +108,17 @@ def export(
     word_cost: float,
 ) -> None:
     """One model directory: acoustic model, configuration, graph."""
-    write_model(net, language, folder / "am" / "final.mdl")
-    (folder / "conf").mkdir(parents=True, exist_ok=True)
-    (folder / "conf" / "mfcc.conf").write_text(MFCC_CONF)
-    (folder / "conf" / "model.conf").write_text(MODEL_CONF)
-    labels = net.labels[language]
-    (folder / UNITS).write_text("".join(f"{unit}\n" for unit in labels), encoding="utf-8")
-    build_graph(language, labels, readings, arpa, folder, lm_scale=lm_scale, word_cost=word_cost)
+    (folder / UNITS).unlink(missing_ok=True)  # a graph that is there is replaced
+    export_network(net, language, folder)
+    build_graph(
+        language,
+        net.labels[language],
+        readings,
+        arpa,
+        folder,
+        lm_scale=lm_scale,
+        word_cost=word_cost,
+    )
 
 
 def card(net: Network, language: str, trained: dict[str, float]) -> dict[str, object]:
@@ -111,6 +135,11 @@ def card(net: Network, language: str, trained: dict[str, float]) -> dict[str, ob
         "trained": trained,
         "accuracy": {},
     }
+
+
+def _write_card(net: Network, language: str, folder: Path, trained: dict[str, float]) -> None:
+    text = json.dumps(card(net, language, trained), ensure_ascii=False, indent=2)
+    (folder / "model.json").write_text(text + "\n", encoding="utf-8")
 
 
 def rebuild_graph(
@@ -144,9 +173,15 @@ def main() -> None:
     p.add_argument("--lm-scale", type=float)
     p.add_argument("--word-cost", type=float)
     p.add_argument("--graph-only", action="store_true", help="keep the networks that are there")
+    p.add_argument("--network-only", action="store_true", help="keep the graphs that are there")
     a = p.parse_args()
     if not a.graph_only:
         net, trained = load_network(*(a.checkpoints or [a.work / "net.pt"]))
+    if a.network_only:
+        for language in a.languages:
+            export_network(net, language, a.models / language)
+            _write_card(net, language, a.models / language, trained)
+        return
     corpus = Corpus.cached(a.data / "speech", a.work / "corpus.pickle")
     for language in a.languages:
         folder = a.models / language
@@ -158,8 +193,7 @@ def main() -> None:
             rebuild_graph(language, folder, readings, arpa, lm_scale=scale, word_cost=cost)
         else:
             export(net, language, folder, readings, arpa, lm_scale=scale, word_cost=cost)
-            text = json.dumps(card(net, language, trained), ensure_ascii=False, indent=2)
-            (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+            _write_card(net, language, folder, trained)
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
         print(f"{folder}: {len(readings)} words, {size:.1f} MB, {LANGUAGE_NAMES[language]}")
 

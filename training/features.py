@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-__all__ = ["COEFFICIENTS", "HOP", "RATE_HZ", "WINDOW", "dct", "mel_edges", "mfcc"]
+__all__ = ["COEFFICIENTS", "HOP", "RATE_HZ", "WINDOW", "dct", "linear", "mel_edges", "mfcc"]
 
 RATE_HZ = 8000
 COEFFICIENTS = 40
@@ -73,17 +73,31 @@ def _framed(samples: Floats) -> Floats:
     return np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: count * HOP : HOP]
 
 
+def _spectrum(frames: Floats) -> npt.NDArray[np.complex64]:
+    frames = frames - frames.mean(1, keepdims=True)
+    emphasised = np.empty_like(frames)
+    emphasised[:, 1:] = frames[:, 1:] - _PREEMPHASIS * frames[:, :-1]
+    emphasised[:, 0] = frames[:, 0] * (1 - _PREEMPHASIS)
+    return np.asarray(scipy.fft.rfft(emphasised * _window(), _FFT, axis=1))
+
+
+def linear() -> tuple[Floats, Floats]:
+    """What is linear in :func:`mfcc`, as two matrices.
+
+    ``(window @ first) ** 2 @ second`` are the 40 mel energies of a window of samples: the first is
+    (200, 256), real and imaginary parts of the spectrum; the second (256, 40).
+    """
+    spectrum = _spectrum(np.eye(WINDOW, dtype=np.float32))[:, : _FFT // 2]
+    first = np.concatenate([spectrum.real, spectrum.imag], axis=1)
+    return np.asarray(first, np.float32), np.concatenate([_filters(), _filters()])
+
+
 def mfcc(samples: npt.ArrayLike) -> Floats:
     """(frames, 40) MFCCs, one frame every 10 ms, of 8 kHz samples in the range of int16."""
     x = np.asarray(samples, np.float32)
     if len(x) < WINDOW:
         return np.zeros((0, COEFFICIENTS), np.float32)
-    frames = _framed(x)
-    frames = frames - frames.mean(1, keepdims=True)
-    emphasised = np.empty_like(frames)
-    emphasised[:, 1:] = frames[:, 1:] - _PREEMPHASIS * frames[:, :-1]
-    emphasised[:, 0] = frames[:, 0] * (1 - _PREEMPHASIS)
-    spectrum = scipy.fft.rfft(emphasised * _window(), _FFT, axis=1)
+    spectrum = _spectrum(_framed(x))
     power = spectrum.real**2 + spectrum.imag**2
     mel = np.log(np.maximum(power[:, : _FFT // 2] @ _filters(), np.finfo(np.float32).eps))
     return np.asarray(mel @ dct(), np.float32)

@@ -2,8 +2,9 @@
 
     python -m training.language --data ../shared/data --models models
 
-Each utterance is decoded by both models as on a call. The evidence of :mod:`ivr.asr.language_decision`
-is weighted by a logistic regression (L2), real and synthetic speech of both languages weighing the
+Each utterance is decoded by both models, and heard by the network of
+:mod:`training.spoken_language`, as on a call. The evidence of :mod:`ivr.asr.language_decision` is
+weighted by a logistic regression (L2), real and synthetic speech of both languages weighing the
 same. The development set is only reported on.
 """
 
@@ -11,14 +12,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
 
 from ivr.asr.engine import Engine, Recognition
+from ivr.asr.factory import LANGUAGE_NETWORK, LANGUAGE_WEIGHTS
 from ivr.asr.language_decision import FEATURES, LanguageDecider, Weights, features, score_per_s
 from ivr.asr.models import model_id
+from ivr.asr.spoken_language import SpokenLanguageModel
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.language import Language
 from training import espeak, line
@@ -26,31 +30,48 @@ from training.corpus import RATE_HZ, Corpus, read_development
 from training.factory import Factory
 from training.pronunciation import syllables
 
-__all__ = ["Sample", "fit", "main"]
+__all__ = ["Evidence", "Sample", "fit", "listen", "main"]
 
-Sample = tuple[Language, str, dict[Language, Recognition]]
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one utterance."""
+
+    recognitions: dict[Language, Recognition]
+    sound: float  # log-odds of Cantonese by the sound alone
+
+
+#: language, kind, evidence
+Sample = tuple[Language, str, Evidence]
 RIDGE = 0.02
 #: What scores less than this share of all but one in 200 utterances of speech is noise.
 NOISE_SHARE, SPEECH_LOST = 0.75, 0.005
 SILENCE = np.zeros(int(0.6 * RATE_HZ), np.float32)
 
 
-def recognise(
-    engines: Mapping[Language, Engine], samples: np.ndarray
-) -> dict[Language, Recognition]:
-    """Both languages' reading of one utterance."""
+def listen(
+    engines: Mapping[Language, Engine],
+    network: SpokenLanguageModel | None,
+    samples: np.ndarray,
+) -> Evidence:
+    """Both languages' reading of one utterance, and what its sound tells."""
     pcm = np.clip(np.concatenate([samples, SILENCE]), -32767, 32767).astype("<i2").tobytes()
-    out = {}
+    out, sound = {}, 0.0
+    if network is not None:
+        stream = network.stream()
+        stream.hear(pcm[: 2 * len(samples)])
+        sound = stream.log_odds
     for language, engine in engines.items():
         recogniser = engine.recogniser()
         for i in range(0, len(pcm), 3200):
             recogniser.accept(pcm[i : i + 3200])
         out[language] = recogniser.finish()
-    return out
+    return Evidence(out, sound)
 
 
 def training_samples(
     engines: dict[Language, VoskEngine],
+    network: SpokenLanguageModel | None,
     corpus: Corpus,
     factory: Factory,
     synthetic: int,
@@ -62,7 +83,7 @@ def training_samples(
         for most_s in cuts_s:
             x = clip.audio[: int(most_s * RATE_HZ)].astype(np.float32)
             x, _ = line.transmit(line.speed(x, rng.uniform(0.9, 1.12)), rng, babble=factory.babble)
-            yield Language(clip.language), "real", recognise(engines, x)
+            yield Language(clip.language), "real", listen(engines, network, x)
     for language in Language:
         for _ in range(synthetic):
             text = factory.domain[language][rng.integers(len(factory.domain[language]))]
@@ -76,12 +97,17 @@ def training_samples(
             )
             if len(x) > 1000:
                 x, _ = line.transmit(x, rng, babble=factory.babble)
-                yield language, "synthetic", recognise(engines, x)
+                yield language, "synthetic", listen(engines, network, x)
 
 
 def fit(samples: list[Sample]) -> tuple[np.ndarray, float]:
     """Weights of :data:`FEATURES` and the bias, by penalised maximum likelihood."""
-    x = np.array([features(r[Language.MANDARIN], r[Language.CANTONESE]) for _, _, r in samples])
+    x = np.array(
+        [
+            features(e.recognitions[Language.MANDARIN], e.recognitions[Language.CANTONESE], e.sound)
+            for _, _, e in samples
+        ]
+    )
     y = np.array([1.0 if language is Language.CANTONESE else -1.0 for language, _, _ in samples])
     groups = [(language, kind) for language, kind, _ in samples]
     share = np.array([1 / groups.count(g) for g in groups])
@@ -98,15 +124,15 @@ def fit(samples: list[Sample]) -> tuple[np.ndarray, float]:
 
 def least_score_per_s(samples: list[Sample]) -> float:
     """Below this is noise: a share of what nearly all utterances of real people reach."""
-    real = [score_per_s(r) for _, kind, r in samples if kind == "real"]
+    real = [score_per_s(e.recognitions) for _, kind, e in samples if kind == "real"]
     return round(NOISE_SHARE * float(np.quantile(real, SPEECH_LOST)), 2)
 
 
 def accuracy(decider: LanguageDecider, samples: list[Sample]) -> dict[str, float]:
     """Share decided right, by language and kind."""
     right: dict[str, list[bool]] = {}
-    for language, kind, recognitions in samples:
-        hit = decider.decide(recognitions).language is language
+    for language, kind, e in samples:
+        hit = decider.decide(e.recognitions, sound=e.sound).language is language
         right.setdefault(f"{language} {kind}", []).append(hit)
     return {k: round(sum(v) / len(v), 4) for k, v in right.items()}
 
@@ -123,15 +149,16 @@ def main() -> None:
     p.add_argument("--no-development", action="store_true", help="do not report on it")
     a = p.parse_args()
     engines = {k: VoskEngine.load(a.models / k, k) for k in Language}
+    network = SpokenLanguageModel.load(a.models / LANGUAGE_NETWORK)
     corpus = Corpus.cached(a.data / "speech", a.work / "corpus.pickle")
     factory = Factory(corpus, a.data / "text", a.queues)
-    samples = list(training_samples(engines, corpus, factory, a.synthetic, a.cuts))
+    samples = list(training_samples(engines, network, corpus, factory, a.synthetic, a.cuts))
     weights, bias = fit(samples)
     development = [
         (
             Language(c.language),
             "development",
-            recognise(engines, line.mulaw(c.audio.astype(np.float32))),
+            listen(engines, network, line.mulaw(c.audio.astype(np.float32))),
         )
         for c in ([] if a.no_development else read_development(a.data / "dev"))
     ]
@@ -145,7 +172,7 @@ def main() -> None:
     )
     fitted = {**accuracy(decider, samples), **accuracy(decider, development)}
     decider = LanguageDecider(decider.weights.model_copy(update={"fitted": fitted}))
-    decider.save(a.models / "language.json")
+    decider.save(a.models / LANGUAGE_WEIGHTS)
     print("\n".join(f"{k:20s} {v:.4f}" for k, v in fitted.items()))
 
 

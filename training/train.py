@@ -20,7 +20,7 @@ import multiprocessing as mp
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -91,9 +91,14 @@ def collate(items: list[Utterance], index: dict[str, int]) -> Batch:
 
 
 def batches(
-    factory: Factory, labels: dict[str, list[str]], seed: int, done_pools: int = 0
+    factory: Factory,
+    labels: dict[str, list[str]],
+    seed: int,
+    done_pools: int = 0,
+    *,
+    languages: Sequence[str] = LANGUAGES,
 ) -> Iterator[Batch]:
-    """Batches without end, in random order, from pools of both languages.
+    """Batches without end, in random order, from pools of both languages (or of those given).
 
     The first pools hold short utterances over good lines only, the next ones longer and harder.
     """
@@ -101,7 +106,7 @@ def batches(
     index = {k: {u: i for i, u in enumerate(v)} for k, v in labels.items()}
     for count in itertools.count(done_pools):
         made: list[list[Utterance]] = []
-        for language in LANGUAGES:
+        for language in languages:
             size = POOL_UTTERANCES[language]
             first = (seed * 1_000_003 + count) * size
             hard = min(1.0, 0.1 + count / POOLS_TO_HARD)
@@ -135,9 +140,10 @@ def _produce(
     labels: dict[str, list[str]],
     seed: int,
     done_pools: int,
+    languages: Sequence[str],
 ) -> None:
     torch.set_num_threads(1)
-    for batch in batches(factory, labels, seed, done_pools):
+    for batch in batches(factory, labels, seed, done_pools, languages=languages):
         queue.put(batch)
 
 
@@ -295,6 +301,11 @@ def main() -> None:
     p.add_argument(
         "--warp", type=float, default=0.0, help="deviation of the log of vocal tracts' length"
     )
+    p.add_argument(
+        "--only",
+        choices=LANGUAGES,
+        help="hear one language; what comes out is of use for that one (training.export --languages)",
+    )
     p.add_argument("--makers", type=int, default=1, help="processes of the speech factory")
     p.add_argument("--device", help="cpu, cuda, cuda:1; a GPU where there is one")
     p.add_argument("--name", default="net", help="of the checkpoint in the work folder")
@@ -354,7 +365,8 @@ def train(a: argparse.Namespace) -> None:
     learnt = POOLS_TO_HARD if a.start_from else 0
     for i in range(a.makers):
         seed, pools = a.seed * 1000 + i, step // UPDATES_PER_POOL + learnt
-        mp.Process(target=_produce, args=(queue, factory, labels, seed, pools), daemon=True).start()
+        given = (queue, factory, labels, seed, pools, [a.only] if a.only else LANGUAGES)
+        mp.Process(target=_produce, args=given, daemon=True).start()
     # The makers were forked before the GPU is touched.
     net.to(device)
     average.net.to(device)

@@ -5,10 +5,11 @@ result of the leading language is shown; at the end of an utterance the language
 both results and the call so far (:mod:`ivr.asr.language_decision`).
 
 Hearing all in two languages costs twice as much as hearing it in one. With ``sure_score`` one
-language goes on alone once it leads, and the other's audio is only kept. At the end of the
-utterance the language must fit what was heard so well (:meth:`LanguageDecider.fits_alone`) that
-the other need not be asked; else the other hears what was kept, and both are weighed as ever. So a
-caller may switch at any time, and a wrong guess costs no more than the time it would have saved.
+language goes on alone once the sound tells it (:mod:`ivr.asr.spoken_language`) or it leads, and the
+other's audio is only kept. At the end of the utterance the language must fit what was heard so well
+(:meth:`LanguageDecider.fits_alone`; less well where the sound is sure of it) that the other need
+not be asked; else the other hears what was kept, and both are weighed as ever. So a caller may
+switch at any time, and a wrong guess costs no more than the time it would have saved.
 
 With a voice gate (:mod:`ivr.asr.voice_gate`) only speech is decoded, from a little before it begins
 until the silence after it, and that silence ends the utterance; the decoders' own endpoints count
@@ -27,6 +28,8 @@ from dataclasses import dataclass, field, replace
 
 from ivr.asr.engine import Recogniser, Recognition
 from ivr.asr.language_decision import LanguageDecider, LanguageDecision
+from ivr.asr.spoken_language import RATE_HZ as SOUND_RATE_HZ
+from ivr.asr.spoken_language import SpokenLanguageStream
 from ivr.asr.voice_gate import VoiceGate
 from ivr.audio.level import LevelControl
 from ivr.audio.resample import Resampler, check_rate
@@ -122,6 +125,13 @@ _BOTH_HEAR_S = 1.4
 #: ... unless the call so far tells the language so surely, log-odds (0.77; after an utterance of
 #: which the language was told with 0.88).
 _KNOWN_LOG_ODDS = 1.2
+#: Where the sound may tell the language, no language decodes before so much was heard, s: Vosk's
+#: network, in blocks of 1.2 s that look 0.2 s ahead, would say nothing sooner.
+_NONE_DECODES_S = 1.4
+#: Log-odds from which on more of the sound is not heard: it would tell the same.
+_SOUND_SETTLED = 5.0
+#: The sound is heard in blocks of so much, s: half of that costs twice as much.
+_SOUND_BLOCK_S = 0.4
 #: Audio goes to the decoders in blocks of so much where a gate finds the end of speech, seconds.
 _GATED_BLOCK_S = 0.2
 _GATE_RATE_HZ = 8_000
@@ -175,6 +185,37 @@ class _Channel:
         self.endpoint = False
 
 
+class _Sound:
+    """What the sound of an utterance tells of its language, behind a resampler."""
+
+    def __init__(self, stream: SpokenLanguageStream, rate_hz: int) -> None:
+        self._stream = stream
+        self._resampler = Resampler(rate_hz, SOUND_RATE_HZ)
+        self._held = b""
+
+    @property
+    def log_odds(self) -> float:
+        """Of Cantonese, natural; 0 before much was heard."""
+        return self._stream.log_odds
+
+    def accept(self, pcm: bytes, *, decode: bool) -> None:
+        """Silence that may end the utterance waits for a voice, as it does for the decoders."""
+        self._held += self._resampler.resample(pcm)
+        if decode and len(self._held) >= 2 * round(_SOUND_BLOCK_S * SOUND_RATE_HZ):
+            self.finish()
+
+    def finish(self) -> None:
+        """Hear what waits, unless all has been told."""
+        if abs(self._stream.log_odds) < _SOUND_SETTLED:
+            self._stream.hear(self._held)
+        self._held = b""
+
+    def reset(self) -> None:
+        self._held = b""
+        self._resampler.reset()
+        self._stream.reset()
+
+
 class BilingualRecogniser:
     """The recognisers of a call, of one language or of both.
 
@@ -187,6 +228,7 @@ class BilingualRecogniser:
         gate: decides what is decoded; None decodes everything.
         sure_score: with a gate: one language is enough where it fits so many times as well as
             speech must; None asks both always.
+        sound: tells the language by the sound alone; None leaves it to the recognisers.
 
     Raises:
         ConfigError: there is no recogniser, or one is filed under another language than its own.
@@ -202,6 +244,7 @@ class BilingualRecogniser:
         rules: EndpointRules | None = None,
         gate: VoiceGate | None = None,
         sure_score: float | None = None,
+        sound: SpokenLanguageStream | None = None,
     ) -> None:
         _check(recognisers)
         self._rate_hz = check_rate(rate_hz)
@@ -214,6 +257,8 @@ class BilingualRecogniser:
         self._gate = gate
         self._sure_score = sure_score if gate is not None else None
         self._alone: Language | None = None  # decodes this utterance; the other waits
+        two = len(self._channels) > 1
+        self._sound = _Sound(sound, rate_hz) if sound is not None and two else None
         self._level = LevelControl(rate_hz)
         self._to_gate = Resampler(rate_hz, _GATE_RATE_HZ) if gate else None
         self._decoding = gate is None  # whether audio goes to the recognisers
@@ -291,7 +336,8 @@ class BilingualRecogniser:
             self._let_go_of_wordless_audio()
         partials = self._partials()
         language, confidence = self._lead(partials)
-        self._go_alone(language, partials)
+        sure = self._sure()
+        self._go_alone(sure or language, None if sure else partials)
         if partials[language] != self._partial:
             self._partial, self._word_at = partials[language], self._now
         speech = any(partials.values())
@@ -327,6 +373,10 @@ class BilingualRecogniser:
         self._feed(pcm, decode=self._gate is None or self._gate.silence_s <= self._rules.hold_s)
 
     def _feed(self, pcm: bytes, *, decode: bool = True) -> None:
+        if self._sound is not None and self._kept is None:
+            self._sound.accept(pcm, decode=decode)
+            if self._sure_score is not None and self._alone is None:
+                decode = decode and self._seconds(self._now - self._start) >= _NONE_DECODES_S
         for language in self._listening:
             decodes = decode and self._alone in (None, language)
             self._channels[language].accept(pcm, decode=decodes)
@@ -366,10 +416,16 @@ class BilingualRecogniser:
         silence_s = self._gate.silence_s if self._gate is not None else 0.0
         without_s = max(0.0, silence_s - self._rules.hold_s)
         found: dict[Language, Recognition] = {}
+        if self._sound is not None and self._kept is None:
+            self._sound.finish()
+        sure = self._sure()
+        if sure is not None:
+            self._go_alone(sure)
         if self._alone is not None and self._sure_score is not None:
             alone = self._channels[self._alone].finish(without_s=without_s)
             found[self._alone] = alone
-            if self._decider.fits_alone(alone, self._sure_score):
+            by_sound = sure is self._alone
+            if self._decider.fits_alone(alone, self._sure_score, sound_is_sure=by_sound):
                 self._channels[self._alone.other].reset()
                 return found
         for language in self._listening:
@@ -384,12 +440,21 @@ class BilingualRecogniser:
             language: self._channels[language].recogniser.partial() for language in self._listening
         }
 
+    def _sure(self) -> Language | None:
+        """The language that the sound tells surely, beside the call so far."""
+        if self._sound is None or self._kept is not None:
+            return None
+        return self._decider.sure_by_sound(self._sound.log_odds, prior=self._prior)
+
     def _go_alone(self, language: Language, partials: Mapping[Language, str] | None = None) -> None:
         """From now on only ``language`` decodes, where that is wanted and it is time for it.
 
-        ``partials`` where it leads by what has been heard; without, the call so far tells it.
+        ``partials`` where it leads by what has been heard; without, the sound or the call so far
+        tells it. The sound may find, later, that it is the other.
         """
-        if self._sure_score is None or self._alone is not None or self._kept is not None:
+        if self._sure_score is None or self._kept is not None:
+            return
+        if self._alone is not None and partials is not None:
             return
         if language not in self._listening or len(self._listening) == 1:
             return
@@ -401,12 +466,16 @@ class BilingualRecogniser:
         if self._kept is not None and self._kept in partials:
             return self._kept, 1.0
         language, confidence = self._decider.leading(
-            partials, prior=self._prior, current=self._leading
+            partials, prior=self._prior + self._told(), current=self._leading
         )
         if self._alone is not None and language is not self._alone:
             language, confidence = self._alone, 1.0 - confidence
         self._leading = language
         return language, confidence
+
+    def _told(self) -> float:
+        """Log-odds of Cantonese that the sound of this utterance tells."""
+        return self._sound.log_odds if self._sound is not None and self._kept is None else 0.0
 
     def _is_endpoint(self, leading: Language, since_word_s: float) -> bool:
         if self._seconds(self._now - self._start) >= self._rules.max_utterance_s:
@@ -425,6 +494,8 @@ class BilingualRecogniser:
         overlap = self._tail
         for language in self._listening:
             self._channels[language].reset()
+        if self._sound is not None:
+            self._sound.reset()
         self._start = self._now - len(overlap) // 2
         self._tail = b""
         self._feed(overlap)
@@ -467,7 +538,7 @@ class BilingualRecogniser:
             recognitions = {self._kept: recognitions[self._kept]}
         if self._alone is not None and len(recognitions) == 1:
             return self._decider.alone(self._alone)
-        return self._decider.decide(recognitions, prior=self._prior)
+        return self._decider.decide(recognitions, prior=self._prior, sound=self._told())
 
     def reset(self) -> None:
         """Throw the utterance in progress away; what is known of the call stays."""
@@ -479,6 +550,8 @@ class BilingualRecogniser:
         self._start = self._word_at = self._now
         self._partial, self._tail, self._closed = "", b"", None
         self._alone = None
+        if self._sound is not None:
+            self._sound.reset()
         self._shut()
         self._leading = leading
         self._listening = self._to_listen()

@@ -20,6 +20,7 @@ from ivr.asr.language_decision import LanguageDecider
 from ivr.asr.models import check_vosk_directory, model_id
 from ivr.asr.second_pass import SenseVoice, TwoPassEngine
 from ivr.asr.sherpa_engine import SherpaEngine
+from ivr.asr.spoken_language import SpokenLanguageModel
 from ivr.asr.voice_gate import VoiceGate
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.call.voice import VoiceModel
@@ -27,12 +28,22 @@ from ivr.errors import ConfigError
 from ivr.language import Language
 from ivr.settings import LanguageSettings, Settings
 
-__all__ = ["LANGUAGE_WEIGHTS", "EngineFactory", "Loader", "Speech", "load_speech"]
+__all__ = [
+    "LANGUAGE_NETWORK",
+    "LANGUAGE_WEIGHTS",
+    "EngineFactory",
+    "Loader",
+    "Speech",
+    "load_speech",
+]
 
 _log = logging.getLogger(__name__)
 
 #: The weights of the language decision, beside the model directories.
 LANGUAGE_WEIGHTS = "language.json"
+
+#: The network that hears the language in the sound alone, beside them too.
+LANGUAGE_NETWORK = "language.onnx"
 
 #: Where a voice gate finds the end of speech, Vosk's network may run in large blocks: 1.2 s.
 GATED_FRAMES_PER_CHUNK = 120
@@ -124,6 +135,8 @@ class Speech:
     alternatives: int = 10
     #: finds the speech in a call's audio; None: all audio is decoded
     voice: VoiceModel | None = None
+    #: hears the language in the sound alone; None: the recognisers decide it
+    sound: SpokenLanguageModel | None = None
     #: where one language fits so many times as well as speech must, the other is not asked; None:
     #: both are, always
     sure_score: float | None = None
@@ -150,6 +163,7 @@ class Speech:
             rules=self.rules,
             gate=gate,
             sure_score=self.sure_score,
+            sound=self.sound.stream() if self.sound is not None else None,
         )
 
 
@@ -179,6 +193,7 @@ def load_speech(
         alternatives=settings.recognition.alternatives,
         voice=VoiceModel.load() if gated else None,
         sure_score=settings.recognition.sure_score,
+        sound=_sound([entry.model for entry in chosen.values()]),
     )
 
 
@@ -187,6 +202,15 @@ def _engine(factory: EngineFactory, entry: LanguageSettings, language: Language)
     if entry.second_pass is None:
         return engine
     return TwoPassEngine(engine, SenseVoice.load(entry.second_pass, language))
+
+
+def _sound(models: Sequence[Path]) -> SpokenLanguageModel | None:
+    """The network beside the models, which need not be ours: it hears the sound, not them."""
+    if len(models) > 1:
+        for parent in dict.fromkeys(path.parent for path in models):
+            if (parent / LANGUAGE_NETWORK).exists():
+                return SpokenLanguageModel.load(parent / LANGUAGE_NETWORK)
+    return None
 
 
 def _decider(models: Mapping[Language, Path]) -> LanguageDecider:

@@ -2,8 +2,9 @@
 
 The evidence is logistic: ``log-odds of Cantonese = bias + weights . features``, where each feature
 is a difference *Cantonese minus Mandarin* (see :data:`FEATURES`), so that a positive value speaks
-for Cantonese. The weights lie in a small JSON file beside the models, because scores of two
-networks are comparable only after weighting; they are fitted on labelled utterances.
+for Cantonese; one is what the sound alone tells (:mod:`ivr.asr.spoken_language`). The weights lie
+in a small JSON file beside the models, because scores of two networks are comparable only after
+weighting; they are fitted on labelled utterances.
 
 To that a prior is added: the log-odds of the call so far. It grows with every sure utterance, so
 that a call keeps its language through a short "好" or a noisy word, and it is capped, so that one
@@ -47,6 +48,7 @@ FEATURES = (
     "syllables_per_second",  # syllables over the seconds from first to last word, -5 to 5
     "heard",  # 1 where Cantonese alone heard words, -1 where Mandarin alone did, else 0
     "written",  # share of characters that only Cantonese, or only Mandarin, uses; -1 to 1
+    "sound",  # log-odds of Cantonese by the sound alone, natural, -8 to 8
 )
 
 #: Function words that are written in one of the two languages only (simplified characters).
@@ -56,14 +58,19 @@ _SYLLABLE = re.compile(r"[\u3400-\u9fff]|[A-Za-z]+|[0-9]")
 
 #: Of a language that fits alone: posterior of its best hypothesis, at least.
 _LEAST_POSTERIOR = 0.3
+#: Where the sound is sure of a language, it need fit so much less well.
+_SHARE_BY_SOUND = 0.5
 #: ... and how probable that language then is; measured by bench/one_language.py.
 _PROBABLE_ALONE = 0.99
 
 _EVIDENCE_CAP = 8.0  # log-odds: never surer than 0.9997 of one utterance
 
 
-def features(cmn: Recognition, yue: Recognition) -> npt.NDArray[np.float64]:
-    """The evidence of one utterance: shape ``(len(FEATURES),)``, ordered as :data:`FEATURES`."""
+def features(cmn: Recognition, yue: Recognition, sound: float = 0.0) -> npt.NDArray[np.float64]:
+    """The evidence of one utterance: shape ``(len(FEATURES),)``, ordered as :data:`FEATURES`.
+
+    ``sound`` are the log-odds that the sound alone tells; 0 where it was not asked.
+    """
     mandarin, cantonese = _measure(cmn, _MANDARIN_ONLY), _measure(yue, _CANTONESE_ONLY)
     score = cantonese.score - mandarin.score
     duration_s = max(cmn.duration_s, yue.duration_s, 0.1)
@@ -77,6 +84,7 @@ def features(cmn: Recognition, yue: Recognition) -> npt.NDArray[np.float64]:
             _clip(cantonese.rate - mandarin.rate, 5.0),
             float(cantonese.syllables > 0) - float(mandarin.syllables > 0),
             cantonese.written - mandarin.written,
+            _clip(sound, _EVIDENCE_CAP),
         ]
     )
 
@@ -142,6 +150,7 @@ class Weights(pydantic.BaseModel):
             "syllables_per_second": 0.3,
             "heard": 3.0,
             "written": 3.0,
+            "sound": 1.0,
         }
     )
     #: of the evidence, what the next utterance starts from, and how far it may go
@@ -153,6 +162,8 @@ class Weights(pydantic.BaseModel):
     partial_syllable: float = 0.3
     partial_written: float = 0.8
     partial_margin: float = pydantic.Field(default=0.5, ge=0)
+    #: log-odds by the sound alone, with the prior of the call, from which they are sure
+    sure_sound: float = pydantic.Field(default=3.0, gt=0)
     #: score a second below which what was heard is noise and no speech; None: all is speech
     least_score_per_s: float | None = None
     #: language -> model (:func:`ivr.asr.models.model_id`) that the weights were fitted on; for
@@ -217,18 +228,23 @@ class LanguageDecider:
         least = self.weights.least_score_per_s
         return least is not None and score_per_s(recognitions) < least
 
-    def fits_alone(self, recognition: Recognition, sure_score: float) -> bool:
+    def fits_alone(
+        self, recognition: Recognition, sure_score: float, *, sound_is_sure: bool = False
+    ) -> bool:
         """Whether one language fits what was heard so well that the other need not be asked.
 
         ``sure_score`` is how many times as well as speech must fit at all
         (:attr:`Weights.least_score_per_s`): a share of what real speech scores in its own language,
-        fitted with the models. Where that is not known, nothing fits alone.
+        fitted with the models. Where that is not known, nothing fits alone. A language of which
+        the sound is sure (:meth:`sure_by_sound`) need fit half as well only, and several readings
+        of it may be about as likely.
         """
         least, best = self.weights.least_score_per_s, recognition.best
         if least is None or best is None or recognition.score is None:
             return False
-        enough = sure_score * least * recognition.duration_s
-        return recognition.score >= enough and best.confidence >= _LEAST_POSTERIOR
+        share, posterior = (_SHARE_BY_SOUND, 0.0) if sound_is_sure else (1.0, _LEAST_POSTERIOR)
+        enough = share * sure_score * least * recognition.duration_s
+        return recognition.score >= enough and best.confidence >= posterior
 
     def alone(self, language: Language) -> LanguageDecision:
         """The decision for a language that fits alone."""
@@ -236,26 +252,40 @@ class LanguageDecider:
         odds = sign * math.log(_PROBABLE_ALONE / (1.0 - _PROBABLE_ALONE))
         return LanguageDecision(language, _PROBABLE_ALONE, odds, odds)
 
-    def evidence(self, recognitions: Mapping[Language, Recognition]) -> float:
+    def sure_by_sound(self, sound: float, *, prior: float = 0.0) -> Language | None:
+        """The language, where the log-odds ``sound`` and those of the call so far are sure."""
+        log_odds = prior + sound
+        if abs(log_odds) < self.weights.sure_sound:
+            return None
+        return Language.CANTONESE if log_odds > 0 else Language.MANDARIN
+
+    def evidence(
+        self, recognitions: Mapping[Language, Recognition], *, sound: float = 0.0
+    ) -> float:
         """Log-odds of Cantonese from one utterance; 0 where neither language heard a word."""
         cmn, yue = recognitions[Language.MANDARIN], recognitions[Language.CANTONESE]
         if cmn.best is None and yue.best is None:
             return 0.0
         weights = np.array([self.weights.weights.get(name, 0.0) for name in FEATURES])
-        return _clip(self.weights.bias + float(weights @ features(cmn, yue)), _EVIDENCE_CAP)
+        return _clip(self.weights.bias + float(weights @ features(cmn, yue, sound)), _EVIDENCE_CAP)
 
     def decide(
-        self, recognitions: Mapping[Language, Recognition], *, prior: float = 0.0
+        self,
+        recognitions: Mapping[Language, Recognition],
+        *,
+        prior: float = 0.0,
+        sound: float = 0.0,
     ) -> LanguageDecision:
-        """The language of an utterance, given the log-odds ``prior`` of the call so far.
+        """The language of an utterance.
 
-        With one language configured the answer is that language, for sure.
+        ``prior`` are the log-odds of the call so far, ``sound`` those that the sound tells. With
+        one language configured the answer is that language, for sure.
         """
         if len(recognitions) == 1:
             (language,) = recognitions
             sign = 1.0 if language is Language.CANTONESE else -1.0
             return LanguageDecision(language, 1.0, 0.0, sign * _EVIDENCE_CAP)
-        evidence = self.evidence(recognitions)
+        evidence = self.evidence(recognitions, sound=sound)
         language, confidence = _of(prior + evidence)
         return LanguageDecision(language, confidence, evidence, prior + evidence)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -443,3 +444,93 @@ def test_a_language_that_is_asked_for_hears_what_waited(
     feed(call, bytes(2 * RATE_HZ))
     assert call.finish().language is CMN
     assert counted[CMN].decoded_s == pytest.approx(counted[YUE].decoded_s, abs=0.25)
+
+
+class Ear:
+    """A spoken-language network that is told what to find, so many seconds into an utterance."""
+
+    def __init__(self, log_odds: float, *, after_s: float = 0.5) -> None:
+        self.finds, self.after_s = log_odds, after_s
+        self.reset()
+
+    def reset(self) -> None:
+        self.heard_s = 0.0
+
+    def hear(self, pcm: bytes) -> None:
+        self.heard_s += len(pcm) / 2 / 8000
+
+    @property
+    def log_odds(self) -> float:
+        return self.finds if self.heard_s >= self.after_s else 0.0
+
+
+@pytest.mark.usefixtures("any_posterior")
+@pytest.mark.parametrize(("pcm", "language"), [(LONG_MANDARIN, CMN), (LONG_CANTONESE, YUE)])
+def test_a_sound_that_tells_the_language_spares_the_other_from_the_beginning(
+    mandarin: VoskEngine, cantonese: VoskEngine, pcm: bytes, language: Language
+) -> None:
+    counted = counting(mandarin, cantonese)
+    ear = Ear(6.0 if language is YUE else -6.0)
+    call = make(recognisers=counted, weights=SURE, gate=LoudGate(), sure_score=1.0, sound=ear)
+    for _ in range(2):
+        assert feed(call, pcm)[-1].endpoint
+        utterance = call.finish()
+        assert list(utterance.recognitions) == [language]
+        assert utterance.language is language
+    assert counted[language.other].decoded_s == 0.0
+
+
+@pytest.mark.usefixtures("any_posterior")
+def test_a_sound_that_tells_it_late_turns_a_guess_around(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    counted = counting(mandarin, cantonese)
+    ear = Ear(-7.0, after_s=2.0)
+    call = make(recognisers=counted, weights=SURE, gate=LoudGate(), sure_score=1.0, sound=ear)
+    call.settle(YUE, 0.97)
+    feed(call, LONG_MANDARIN)
+    utterance = call.finish()
+    assert list(utterance.recognitions) == [CMN]
+    assert utterance.text == "我要社保" * 3
+    assert 1.5 < counted[YUE].decoded_s < 2.5
+    assert call.log_odds < 0
+
+
+def test_where_the_sound_is_sure_and_the_language_does_not_fit_both_are_asked(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    call = make(
+        recognisers=counting(mandarin, cantonese),
+        weights=UNSURE,
+        gate=LoudGate(),
+        sure_score=1.0,
+        sound=Ear(4.5),
+    )
+    assert feed(call, LONG_MANDARIN)[-1].endpoint
+    utterance = call.finish()
+    assert set(utterance.recognitions) == {CMN, YUE}
+    assert utterance.recognitions[CMN].text == "我要社保" * 3
+
+
+def test_the_sound_is_evidence_where_both_are_heard(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    told = []
+    for log_odds in (-3.0, 0.0, 3.0):
+        call = make(mandarin, cantonese, weights=UNSURE, gate=LoudGate(), sound=Ear(log_odds))
+        feed(call, CANTONESE)
+        told.append(call.finish())
+    assert [u.language for u in told] == [YUE] * 3
+    odds = [math.log(u.language_confidence / (1 - u.language_confidence)) for u in told]
+    assert odds[0] < odds[1] < odds[2] + 1e-9
+
+
+def test_of_a_language_that_is_kept_the_sound_is_not_asked(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    ear = Ear(8.0)
+    call = make(mandarin, cantonese, weights=SURE, gate=LoudGate(), sure_score=1.0, sound=ear)
+    call.keep(CMN)
+    feed(call, MANDARIN)
+    assert call.finish().language is CMN
+    assert ear.heard_s == 0.0

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 from tone_model import CANTONESE_WORDS, MANDARIN_WORDS, say, write_tone_model
 
 from ivr.asr.bilingual import utterances
-from ivr.asr.factory import LANGUAGE_WEIGHTS, EngineFactory, load_speech
+from ivr.asr.factory import LANGUAGE_NETWORK, LANGUAGE_WEIGHTS, EngineFactory, load_speech
 from ivr.asr.language_decision import LanguageDecider, Weights
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.errors import ConfigError, ModelError
@@ -101,4 +102,23 @@ def test_weights_beside_the_models_are_used_where_they_fit(
 def test_broken_weights_are_an_error(home: Path) -> None:
     (home / "models" / LANGUAGE_WEIGHTS).write_text("[]")
     with pytest.raises(ModelError, match=LANGUAGE_WEIGHTS):
+        load_speech(settings(home))
+
+
+NETWORK = Path(__file__).resolve().parents[2] / "models" / "language.onnx"
+
+
+def test_the_network_beside_any_models_hears_the_language(home: Path) -> None:
+    assert load_speech(settings(home)).sound is None
+    shutil.copy(NETWORK, home / "models" / LANGUAGE_NETWORK)
+    speech = load_speech(settings(home))
+    assert speech.sound is not None
+    speech.call().accept(bytes(16_000))
+    # One language leaves nothing to be heard.
+    assert load_speech(settings(home), languages=[CMN]).sound is None
+
+
+def test_a_broken_network_is_named_at_the_start(home: Path) -> None:
+    (home / "models" / LANGUAGE_NETWORK).write_bytes(NETWORK.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"language\.onnx is no network .* or delete it"):
         load_speech(settings(home))

@@ -49,6 +49,7 @@ def test_features_are_differences_cantonese_minus_mandarin() -> None:
             "syllables_per_second": 0.0,
             "heard": 0.0,
             "written": 2 / 3 - 1 / 2,
+            "sound": 0.0,
         }
     )
 
