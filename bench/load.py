@@ -1,7 +1,8 @@
 """How many calls are held, and how late decisions are: Kapok beside plain Vosk, on one machine.
 
-    python -m bench.load                       # one level each, and the ratio of what a call costs
-    python -m bench.load --ramp --picture load.svg   # up to the limit of each, and the curve
+    python -m bench.load                         # up to the limit of each: some four minutes
+    python -m bench.load --picture load.svg      # and the curve
+    python -m bench.load --one-level --calls 24 --peer-calls 8    # what a call costs, one minute
 
 The peer does what vosk-server's ``asr_server.py`` does, written anew from the protocol: one
 asyncio process, a recogniser a connection, every message decoded in a pool of as many threads as
@@ -153,9 +154,15 @@ def draw(path: Path, ours: Sequence[Figures], theirs: Sequence[Figures], deadlin
 
 
 @click.command()
-@click.option("--calls", default=24, show_default=True, help="The most, for Kapok.")
-@click.option("--peer-calls", default=8, show_default=True, help="The most, for the peer.")
-@click.option("--ramp", "ramps", is_flag=True, help="In steps from few calls to the most.")
+@click.option("--calls", default=80, show_default=True, help="The most, for Kapok.")
+@click.option("--peer-calls", default=25, show_default=True, help="The most, for the peer.")
+@click.option(
+    "--ramp/--one-level",
+    "ramps",
+    default=True,
+    show_default=True,
+    help="In steps from few calls to the most, until a level is not held; or the most alone.",
+)
 @click.option("--steps", default=5, show_default=True)
 @click.option("--seconds", default=8.0, show_default=True, help="Each level is measured so long.")
 @click.option("--deadline", "deadline_s", default=1.5, show_default=True)
@@ -212,12 +219,9 @@ def main(
         f"ratio {cores_a_call(theirs) / cores_a_call(ours):.1f}"
     )
     held = [most_held(levels, deadline_s=deadline_s) for levels in found]
-    if ramps and all(held):
-        ratio = held[0].calls / held[1].calls
-        print(
-            f"held within {deadline_s:g} s: {held[0].calls} and {held[1].calls} calls, "
-            f"ratio {ratio:.1f}"
-        )
+    counts = [level.calls if level is not None else 0 for level in held]
+    ratio = f", ratio {counts[0] / counts[1]:.1f}" if ramps and all(counts) else ""
+    print(f"held within {deadline_s:g} s: {counts[0]} and {counts[1]} calls{ratio}")
     if picture is not None:
         draw(picture, ours, theirs, deadline_s)
 
