@@ -12,7 +12,7 @@ BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test style format types bench soak faults navigation prompts fixtures models eval check fuzz sbom lock clean
+.PHONY: help demo test style format types bench soak faults navigation prompts fixtures models eval check fuzz sbom lock image clean
 
 help:
 	@echo 'make demo      answer Mandarin and Cantonese calls and show the queue of each'
@@ -28,6 +28,7 @@ help:
 	@echo 'make fuzz      a million and more broken inputs into every parser'
 	@echo 'make lock      pin every dependency with its hash in requirements.lock'
 	@echo 'make sbom      bill of materials: sbom.json (CycloneDX)'
+	@echo 'make image     build the container image and try it (podman or docker)'
 	@echo 'make fixtures  make audio_fixtures/*.wav anew (needs espeak-ng)'
 	@echo 'make prompts   speak the prompts that are missing (needs espeak-ng)'
 	@echo 'make models    train both speech models anew, hours (needs espeak-ng, sox, lmplz and DATA)'
@@ -108,6 +109,10 @@ sbom: $(STAMPS)/package $(STAMPS)/release
 
 lock: $(STAMPS)/release
 	UV=$(BIN)/uv scripts/lock
+
+# Status 77 where there is no engine or no base image; IMAGE_ARGS=--stand-in makes one.
+image: $(STAMPS)/package
+	$(BIN)/python -m scripts.try_image $(IMAGE_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
