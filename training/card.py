@@ -45,7 +45,7 @@ TEMPLATE = """\
 
 A factored TDNN of {parameters:.1f} M parameters for telephone speech (8 kHz), trained from scratch by `training/`: frames
 labelled by forced alignment first, then lattice-free MMI; {updates:.0f} updates in {minutes:.0f} minutes on two processor cores. It
-emits {units} units (initials and toned finals); both languages share all layers but the last.
+emits {units} units (initials and toned finals); both languages share the lower layers.
 
 Measured by `python -m training.evaluate`:
 
@@ -53,7 +53,9 @@ Measured by `python -m training.evaluate`:
 
 {sets}
 
-A larger model can stand in its place by one line of `config/kapok.yaml`.
+A larger model can stand in its place by one line of `config/kapok.yaml`. `language.onnx` beside the model directories, which
+hears the language in the sound, stands on the lower layers of these models and was trained on the same speech
+(`training/spoken_language.py`); it has the same licence.
 
 ## Sources
 

@@ -66,6 +66,9 @@ _TRAININGS = (
     ),
 )
 
+#: Of the network that hears the language.
+_SOUND_UPDATES = 4_000
+
 
 def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) -> list[Stage]:
     """All stages in their order.
@@ -92,8 +95,10 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
         found.append(Stage(training.name, "training.train", (*given, *begins, *training.arguments)))
         before = work / f"{training.name}.pt"
     last = ("--checkpoints", str(before))
+    sound = ("--updates", str(max(1, round(_SOUND_UPDATES * updates_share))))
     found += [
         Stage("export", "training.export", (*at, "--models", str(models), *last)),
+        Stage("sound", "training.spoken_language", (*at, "--models", str(models), *sound)),
         Stage("language", "training.language", (*at, "--models", str(models))),
     ]
     if models == Path("models"):  # what the matcher is fitted on is heard with the models installed
