@@ -156,13 +156,16 @@ def stand_in(engine: Engine, suite: str) -> str:
             ["tar", "-C", folder, "-c", *map("--exclude=./var/{}/*".format, caches), "."],
             stdout=subprocess.PIPE,
         )
-        subprocess.run(
+        done = subprocess.run(
             [engine.program, "import", "-", name],
             stdin=archive.stdout,
-            stdout=subprocess.DEVNULL,
-            check=True,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         archive.wait()
+        if done.returncode:
+            raise UnavailableError(f"{engine.program} import: {done.stderr[-300:]}")
     return name
 
 
