@@ -68,24 +68,24 @@ def of_the_server(bill: dict[str, Any], hashes: dict[str, list[str]]) -> dict[st
 
 
 def models(folder: Path) -> list[dict[str, Any]]:
-    """The speech models as components, each with its files."""
+    """The models as components, each with its files: of speech a folder each, and of languages."""
+    speech = [model for model in sorted(folder.iterdir()) if (model / "model.json").is_file()]
+    parts = {model.name: sorted(model.rglob("*")) for model in speech}
+    parts["language"] = sorted(folder.glob("language.*"))
     return [
         {
             "type": "machine-learning-model",
-            "bom-ref": f"model-{model.name}",
-            "name": model.name,
+            "bom-ref": f"model-{name}",
+            "name": name,
             "licenses": [{"license": {"id": "CC-BY-SA-4.0"}}],
-            "components": [
-                _file(model, path) for path in sorted(model.rglob("*")) if path.is_file()
-            ],
+            "components": [_file(folder, path) for path in paths if path.is_file()],
         }
-        for model in sorted(folder.iterdir())
-        if model.is_dir()
+        for name, paths in parts.items()
     ]
 
 
-def _file(model: Path, path: Path) -> dict[str, Any]:
-    name = path.relative_to(model.parent).as_posix()
+def _file(folder: Path, path: Path) -> dict[str, Any]:
+    name = path.relative_to(folder).as_posix()
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     return {
         "type": "file",

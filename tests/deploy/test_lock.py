@@ -67,7 +67,10 @@ def test_the_bill_of_materials_is_whole_and_valid() -> None:
     assert {part["name"] for part in bill["components"] if "model" in part["type"]} == {
         "cmn",
         "yue",
+        "language",
     }
+    files = [file["name"] for file in parts["language"]["components"]]
+    assert files == ["language.json", "language.onnx"]
     refs = {part["bom-ref"] for part in bill["components"]}
     refs.add(bill["metadata"]["component"]["bom-ref"])
     assert all(set(edge.get("dependsOn", ())) <= refs for edge in bill["dependencies"])
