@@ -14,7 +14,9 @@ With an explicit file, the home is the directory above where the file lies in on
 from __future__ import annotations
 
 import base64
+import contextlib
 import ipaddress
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -423,10 +425,32 @@ class Settings(_Model):
 
 
 def _cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processor cores that this process may use, in a container those that it was given."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota_cores()
+    return own if quota is None else max(1, min(own, math.ceil(quota)))
+
+
+def _quota_cores(
+    root: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/self/cgroup")
+) -> float | None:
+    """The least processor quota of this process's control groups, in cores; None without one.
+
+    The format is that of ``cpu.max`` (Linux, Documentation/admin-guide/cgroup-v2.rst).
+    """
+    try:
+        lines = of.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    found: list[float] = []
+    for group in (Path(line[4:]) for line in lines if line.startswith("0::/")):
+        for part in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+                quota, period = (
+                    (root / str(part).lstrip("/")).joinpath("cpu.max").read_text().split()
+                )
+                found.append(int(quota) / int(period))  # "max" is no number: no quota
+    return min(found, default=None)
 
 
 def load_settings(

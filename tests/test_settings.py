@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import ivr
+from ivr import settings as settings_module
 from ivr.errors import ConfigError
 from ivr.language import Language
 from ivr.settings import Settings, find_home, load_settings
@@ -257,3 +258,34 @@ def test_the_page_of_settings_names_every_field_with_its_default() -> None:
             assert yaml.safe_load(told[place]) == (
                 str(plain) if isinstance(plain, Path) else plain
             ), place
+
+
+def test_cores_are_those_of_the_container(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    inner = root / "pod" / "kapok"
+    inner.mkdir(parents=True)
+    own.write_text("0::/pod/kapok\n")
+    quota = settings_module._quota_cores
+    assert quota(root, own) is None
+    (inner / "cpu.max").write_text("max 100000\n")
+    assert quota(root, own) is None
+    (root / "pod" / "cpu.max").write_text("150000 100000\n")
+    assert quota(root, own) == 1.5
+    (inner / "cpu.max").write_text("50000 100000\n")
+    assert quota(root, own) == 0.5
+    # A container sees its own group as the root.
+    own.write_text("0::/\n")
+    (root / "cpu.max").write_text("200000 100000\n")
+    assert quota(root, own) == 2.0
+    (root / "cpu.max").write_text("broken\n")
+    assert quota(root, own) is None
+    assert quota(root, tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize(("allowed", "cores"), [(None, 4), (0.2, 1), (1.5, 2), (64.0, 4)])
+def test_a_quota_of_cores_is_kept(
+    monkeypatch: pytest.MonkeyPatch, allowed: float | None, cores: int
+) -> None:
+    monkeypatch.setattr(settings_module.os, "sched_getaffinity", lambda _: set(range(4)))
+    monkeypatch.setattr(settings_module, "_quota_cores", lambda: allowed)
+    assert settings_module._cores() == cores

@@ -13,6 +13,7 @@ another machine: a web page elsewhere may have sent it (DNS rebinding).
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -266,10 +267,18 @@ class TokenFile:
         part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
+            _keep_owner(self.path, handle)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, self.path)
+
+
+def _keep_owner(path: Path, handle: int) -> None:
+    """An administrator's edit as root leaves the file to the user that the server runs as."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        before = path.stat()
+        os.fchown(handle, before.st_uid, before.st_gid)
 
 
 # --- rates ------------------------------------------------------------------------------

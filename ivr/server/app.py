@@ -138,6 +138,7 @@ class KapokServer:
         self._server: Server | None = None
         self._audiosocket: asyncio.Server | None = None
         self._closing = False
+        self._stopped = False
 
     @property
     def calls(self) -> int:
@@ -282,7 +283,7 @@ class KapokServer:
 
     async def close(self, *, drain_s: float) -> None:
         """Refuse new calls, let those under way go on for at most ``drain_s``, then end them."""
-        if self._server is None or self._pool is None:
+        if self._server is None or self._pool is None or self._stopped:
             return
         if self._watching is not None:
             self._watching.cancel()
@@ -312,7 +313,9 @@ class KapokServer:
         if self._webhook is not None:
             await self._webhook.aclose(drain_s=min(max(drain_s, _LAST_POSTS_S), 10.0))
         await self._operations.stop()
-        _log.info("stopped")
+        if not self._stopped:  # two may have been closing it, one draining, one at once
+            _log.info("stopped")
+        self._stopped = True
 
     # --- the queues ----------------------------------------------------------------------
 

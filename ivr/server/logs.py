@@ -22,13 +22,19 @@ __all__ = ["LogFormat", "configure", "redacted"]
 
 LogFormat = Literal["text", "json"]
 
-_TOKENS: Final = re.compile(r"(kapok_[0-9a-f]{8}_)[A-Za-z0-9_-]+|((?:token|Bearer)[= ])[^\s&'\"]+")
+#: Ours, of which the number may be seen; others as they stand in an address or a header. A word that
+#: merely follows "token" in a sentence is none.
+_TOKENS: Final = re.compile(
+    r"(kapok_[0-9a-f]{8}_)[A-Za-z0-9_-]+"
+    r"|(token=|Bearer )[^\s&'\"]+"
+    r"|([Tt]oken )[A-Za-z0-9_.~+/-]{16,}"
+)
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def redacted(text: str) -> str:
     """The text without numbers of seven digits or more, and without tokens."""
-    return mask(_TOKENS.sub(lambda m: f"{m[1] or m[2]}***", text))
+    return mask(_TOKENS.sub(lambda m: f"{m[1] or m[2] or m[3]}***", text))
 
 
 def configure(*, level: str, form: LogFormat = "text", stream: TextIO | None = None) -> None:

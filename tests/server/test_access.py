@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -95,6 +96,18 @@ def test_the_secret_is_not_in_the_file_which_is_its_owners_alone(path: Path) -> 
     assert text.rsplit("_", 1)[1] not in path.read_text()
     assert text not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_an_edit_as_root_leaves_the_file_to_its_owner(path: Path) -> None:
+    made(path, Role.VIEW)
+    os.chown(path, 12_345, 23_456)
+    before = path.stat()
+    made(path, Role.EDIT)
+    after = path.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_uid, after.st_gid) == (12_345, 23_456)
+    assert after.st_mode & 0o777 == 0o600
 
 
 def test_a_file_that_others_may_read_is_refused(path: Path, clock: Clock) -> None:

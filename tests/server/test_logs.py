@@ -63,6 +63,12 @@ def test_text() -> None:
         ("GET /?token=abc&x=1", "GET /?token=***&x=1"),
         ("kapok_abcdef12_s3cret", "kapok_abcdef12_***"),
         ("port 2700, 42 calls", "port 2700, 42 calls"),
+        (
+            "make one with ivr token new --role gateway",
+            "make one with ivr token new --role gateway",
+        ),
+        ("a token is needed", "a token is needed"),
+        ("Authorization: Token 0123456789abcdef0123", "Authorization: Token ***"),
     ],
 )
 def test_redacted(text: str, shown: str) -> None:
