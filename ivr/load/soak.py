@@ -44,8 +44,8 @@ _WARM_SHARE = 0.1
 _SLACK = 4
 #: Calls that were cut off at the end are hung up by then, seconds.
 _SETTLE_S = 15.0
-#: Half of the 60 calls that two cores hold: docs/reliability.md.
-_HALF_LOAD = 30
+#: Half of the 80 calls that two cores hold within a second: docs/reliability.md.
+_HALF_LOAD = 40
 
 
 @dataclass(frozen=True, slots=True)
