@@ -6,7 +6,8 @@
 
 | module | what |
 |---|---|
-| ``targets.py`` | the parsers, with inputs to begin from and what must hold of any input |
+| ``targets.py``, ``kept.py`` | the parsers, with inputs to begin from and what must hold |
+| ``target.py`` | what a target is |
 | ``mutate.py`` | inputs from those, changed at random; the same for the same seed |
 | ``worker.py`` | one target in a process of its own, guided by coverage where atheris is there |
 | ``__main__.py`` | all targets, on all cores |

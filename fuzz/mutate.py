@@ -13,6 +13,7 @@ _PIECES: tuple[bytes, ...] = (
     *(b",", b"-", b"&a ", b"*a", b"!!python/object:os.system ", b"<<", b"---\n", b"#", b"\t", b"%"),
     *(b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-1", b"0", b"9" * 30, b"1_000", b"0x1f"),
     *(b"\xef\xbb\xbf", "：".encode(), "木".encode(), b"\xed\xa0\x80", "\u202e\u0000".encode()),
+    *(b"[" * 5_000, b'{"a":' * 5_000, b"9" * 5_000),
     *(b"[" * 200, b'{"a":' * 100, b"A" * 300, b"\\u0000", b"\\ud800", b"=", b"?", b"/..", b"%00"),
 )
 _LONGEST = 65_536

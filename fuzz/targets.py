@@ -5,20 +5,29 @@ What a parser says of bad input is an :class:`~ivr.errors.IvrError` and is taken
 
 from __future__ import annotations
 
-import atexit
 import io
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from ivr.audio import files
+from fuzz.kept import KEPT
+from fuzz.target import (
+    BREAK,
+    NOON,
+    ROOT,
+    Target,
+    answers,
+    catalogue,
+    file,
+    files,
+    folder,
+    text,
+)
+from ivr.audio import files as audio_files
 from ivr.audio.codecs import Decoder, Encoding
 from ivr.audio.resample import Resampler
 from ivr.call import event_log
@@ -30,7 +39,7 @@ from ivr.gateways.gateway import Gateway, Inbound, Refused, Upgrade
 from ivr.gateways.genesys import verify
 from ivr.intent.normalise import to_simplified
 from ivr.intent.slots import find, mask
-from ivr.queues.catalogue import Catalogue, load_catalogue, parse_catalogue
+from ivr.queues.catalogue import parse_catalogue
 from ivr.queues.hours import parse_hours
 from ivr.queues.navigation import parse_navigation
 from ivr.queues.phrases import parse_phrases
@@ -44,37 +53,6 @@ from ivr.store.operations import load
 from ivr.yamlsource import parse_yaml, validate
 
 __all__ = ["TARGETS", "Target"]
-
-ROOT: Final = Path(__file__).parents[1]
-#: Stands between the messages of one connection in an input.
-BREAK: Final = b"\xff\xfe\xfd"
-NOON: Final = datetime(2026, 11, 25, 12, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Target:
-    """One parser."""
-
-    name: str
-    run: Callable[[bytes], None]
-    seeds: Callable[[], list[bytes]]
-    share: float = 1.0  # of the inputs, beside the others
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", errors="replace")
-
-
-def _answers(parse: Callable[[bytes], object]) -> Callable[[bytes], None]:
-    """An IvrError is an answer."""
-
-    def run(data: bytes) -> None:
-        try:
-            parse(data)
-        except IvrError as error:
-            assert str(error), "an error that says nothing"
-
-    return run
 
 
 # --- gateways -------------------------------------------------------------------------------
@@ -267,9 +245,9 @@ def _seeds_of(name: str) -> Callable[[], list[bytes]]:
 def _upgrade(data: bytes) -> None:
     """The request of a WebSocket: path, subprotocols, and what admits it."""
     head, _, rest = data.partition(BREAK)
-    lines = [line.partition(":") for line in _text(rest).split("\n")]
+    lines = [line.partition(":") for line in text(rest).split("\n")]
     headers = {name.strip().lower(): value.strip() for name, _, value in lines}
-    path, token = access.without_token(_text(head))
+    path, token = access.without_token(text(head))
     kind, accepted = choose(path, headers.get("sec-websocket-protocol", "").split(","))
     assert accepted is None or accepted in kind.subprotocols
     assert "token" not in dict(parse_qsl(path.partition("?")[2], keep_blank_values=True))
@@ -288,10 +266,10 @@ def _upgrade(data: bytes) -> None:
 
 @cache
 def _door() -> access.Access:
-    folder = _folder()
+    made = folder()
     _, token = access.new_token("x", access.Role.VIEW, now=NOON)
-    access.TokenFile(folder / "tokens.yaml").add(token)
-    settings = AccessSettings(tokens=folder / "tokens.yaml", failures_per_minute=10_000)
+    access.TokenFile(made / "tokens.yaml").add(token)
+    settings = AccessSettings(tokens=made / "tokens.yaml", failures_per_minute=10_000)
     clock = iter(range(1 << 62))
     return access.Access(
         settings, host="127.0.0.1", now=lambda: NOON, now_s=lambda: float(next(clock))
@@ -300,9 +278,9 @@ def _door() -> access.Access:
 
 def _signature(data: bytes) -> None:
     head, _, body = data.partition(BREAK)
-    lines = [line.partition(":") for line in _text(body).split("\n")]
+    lines = [line.partition(":") for line in text(body).split("\n")]
     headers = {name.strip().lower(): value.strip() for name, _, value in lines}
-    webhook_header = _text(head)
+    webhook_header = text(head)
     for check in (
         lambda: verify(Upgrade(target="/genesys", headers=headers), {"key": "c2VjcmV0"}),
         lambda: webhook.check("secret", webhook_header, body, now_s=NOON.timestamp()),
@@ -316,48 +294,28 @@ def _signature(data: bytes) -> None:
 # --- files that people edit -----------------------------------------------------------------
 
 
-@cache
-def _catalogue() -> Catalogue:
-    return load_catalogue(ROOT / "config" / "queues.yaml")
-
-
-@cache
-def _folder() -> Path:
-    """Where files are put that a parser takes by name alone; in memory where that can be."""
-    memory = Path("/dev/shm")
-    made = Path(tempfile.mkdtemp(prefix="kapok-fuzz-", dir=memory if memory.is_dir() else None))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
-
-
-def _file(name: str, data: bytes) -> Path:
-    path = _folder() / name
-    path.write_bytes(data)
-    return path
-
-
 def _settings(data: bytes) -> None:
-    load_settings(_file("kapok.yaml", data))
+    load_settings(file("kapok.yaml", data))
 
 
 def _tokens(data: bytes) -> None:
-    validate(access._Tokens, parse_yaml(_text(data), name="tokens.yaml"))
+    validate(access._Tokens, parse_yaml(text(data), name="tokens.yaml"))
 
 
 def _scenario(data: bytes) -> None:
-    source = parse_yaml(_text(data), name="scenario.yaml")
-    read_scenario(source, path=ROOT / "config" / "scenarios" / "x.yaml", catalogue=_catalogue())
+    source = parse_yaml(text(data), name="scenario.yaml")
+    read_scenario(source, path=ROOT / "config" / "scenarios" / "x.yaml", catalogue=catalogue())
 
 
 def _records(data: bytes) -> None:
     columns = CallColumns(
         arrived="begin", queue="queue", answered="answered", ended="end", abandoned="gave_up"
     )
-    read_records(_file("calls.csv", data), columns, _catalogue())
+    read_records(file("calls.csv", data), columns, catalogue())
 
 
 def _hours(data: bytes) -> None:
-    source = parse_yaml(_text(data), name="hours")
+    source = parse_yaml(text(data), name="hours")
     hours, faults = parse_hours(source.data)
     assert hours is not None or faults
     if hours is not None:
@@ -371,7 +329,7 @@ def _hours(data: bytes) -> None:
 
 
 def _audio(data: bytes) -> None:
-    files._decode(io.BytesIO(data), Path("x.wav"), 8000)
+    audio_files._decode(io.BytesIO(data), Path("x.wav"), 8000)
 
 
 def _codec(data: bytes) -> None:
@@ -384,12 +342,12 @@ def _codec(data: bytes) -> None:
 
 
 def _slots(data: bytes) -> None:
-    text = _text(data)
-    for slot in find(text, today=date(2026, 11, 25)):
-        assert 0 <= slot.start < slot.end <= len(text)
-    assert mask(mask(text)) == mask(text)
-    assert redacted(redacted(text)) == redacted(text)
-    to_simplified(text)
+    said = text(data)
+    for slot in find(said, today=date(2026, 11, 25)):
+        assert 0 <= slot.start < slot.end <= len(said)
+    assert mask(mask(said)) == mask(said)
+    assert redacted(redacted(said)) == redacted(said)
+    to_simplified(said)
 
 
 def _http_body(data: bytes) -> None:
@@ -398,13 +356,13 @@ def _http_body(data: bytes) -> None:
 
 def _spooled(data: bytes) -> None:
     try:
-        load(_text(data))
+        load(text(data))
     except ValueError as error:
         assert "not an operation" in str(error)
 
 
 def _logged(data: bytes) -> None:
-    for line in _text(data).splitlines():
+    for line in text(data).splitlines():
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
@@ -415,14 +373,6 @@ def _logged(data: bytes) -> None:
                     read(record)
                 except IvrError as error:
                     assert str(error)
-
-
-def _files(*patterns: str) -> Callable[[], list[bytes]]:
-    return lambda: [
-        path.read_bytes()[:20_000]
-        for pattern in patterns
-        for path in sorted(ROOT.glob(pattern))[:4]
-    ]
 
 
 _QUEUES: Final = """default_queue: general
@@ -463,45 +413,45 @@ def _all() -> Iterator[Target]:
     )
     yield Target(
         "yaml",
-        _answers(lambda data: parse_yaml(_text(data), name="x")),
-        lambda: [_QUEUES.encode(), *_files("config/*.yaml")()],
+        answers(lambda data: parse_yaml(text(data), name="x")),
+        lambda: [_QUEUES.encode(), *files("config/*.yaml")()],
         share=0.7,
     )
     yield Target(
         "queues",
-        _answers(lambda data: parse_catalogue(_text(data))),
+        answers(lambda data: parse_catalogue(text(data))),
         lambda: [_QUEUES.encode()],
         share=0.5,
     )
-    yield Target("settings", _answers(_settings), _files("config/kapok.yaml"), share=0.4)
+    yield Target("settings", answers(_settings), files("config/kapok.yaml"), share=0.4)
     yield Target(
         "tokens",
-        _answers(_tokens),
+        answers(_tokens),
         lambda: [b'tokens:\n- {id: "1f2e3d4c", name: x, role: view, sha256: "' + b"0" * 64 + b'"}'],
         share=0.4,
     )
-    yield Target("scenario", _answers(_scenario), _files("config/scenarios/*.yaml"), share=0.2)
+    yield Target("scenario", answers(_scenario), files("config/scenarios/*.yaml"), share=0.2)
     yield Target(
         "navigation",
-        _answers(lambda data: parse_navigation(_text(data))),
-        _files("config/scenarios/*navigation*.yaml", "config/*navigation*.yaml"),
+        answers(lambda data: parse_navigation(text(data))),
+        files("config/scenarios/*navigation*.yaml", "config/*navigation*.yaml"),
         share=0.2,
     )
     yield Target(
         "phrases",
-        _answers(lambda data: parse_phrases(_text(data), "phrases.txt")),
-        lambda: [data[:1_500] for data in _files("config/phrases/*.txt")()],
+        answers(lambda data: parse_phrases(text(data), "phrases.txt")),
+        lambda: [data[:1_500] for data in files("config/phrases/*.txt")()],
         share=0.7,
     )
     yield Target(
         "callers",
-        _answers(lambda data: CallerList.load(_file("callers.txt", data))),
+        answers(lambda data: CallerList.load(file("callers.txt", data))),
         lambda: [b"13800138000  # x\n020-8123 4567\n"],
         share=0.5,
     )
     yield Target(
         "records",
-        _answers(_records),
+        answers(_records),
         lambda: [
             b"begin,queue,answered,end,gave_up\n"
             b"2026-11-25 08:00:00,general,2026-11-25 08:00:20,2026-11-25 08:04:00,\n"
@@ -511,25 +461,23 @@ def _all() -> Iterator[Target]:
     )
     yield Target(
         "labels",
-        _answers(lambda data: load_labels(_file("labels.csv", data))),
-        lambda: [data[:2_000] for data in _files("audio_fixtures/labels.csv")()],
+        answers(lambda data: load_labels(file("labels.csv", data))),
+        lambda: [data[:2_000] for data in files("audio_fixtures/labels.csv")()],
         share=0.3,
     )
     yield Target(
         "hours",
-        _answers(_hours),
+        answers(_hours),
         lambda: [b"24x7", b'{mon-fri: "08:30-18:00", sat: "09:00-12:00, 13:00-24:00"}'],
         share=0.6,
     )
     yield Target(
         "wav",
-        _answers(_audio),
-        lambda: [data[:4_000] for data in _files("audio_fixtures/*_001.wav")()],
+        answers(_audio),
+        lambda: [data[:4_000] for data in files("audio_fixtures/*_001.wav")()],
         share=0.4,
     )
-    yield Target(
-        "codec", _answers(_codec), lambda: [bytes(range(256)) + BREAK + b"\x01"], share=0.4
-    )
+    yield Target("codec", answers(_codec), lambda: [bytes(range(256)) + BREAK + b"\x01"], share=0.4)
     yield Target(
         "slots",
         _slots,
@@ -561,4 +509,4 @@ def _all() -> Iterator[Target]:
     )
 
 
-TARGETS: Final[Mapping[str, Target]] = {target.name: target for target in _all()}
+TARGETS: Final[Mapping[str, Target]] = {target.name: target for target in (*_all(), *KEPT)}

@@ -62,7 +62,7 @@ def _get(url: str, token: str | None) -> dict[str, Any]:
 def _object(raw: bytes, url: str) -> dict[str, Any]:
     try:
         told = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ServerError(f"{url}: this is not Kapok's HTTP port") from error
     return told if isinstance(told, dict) else {}
 

@@ -168,7 +168,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}:{number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise ConfigError(f"{path}:{number}: not a JSON object; one object a line is due")

@@ -66,7 +66,10 @@ def read(path: Path = HEARD) -> dict[tuple[Language, str], list[tuple[str, float
         found = [Hearing.of(json.loads(row)) for row in rows if row]
     except FileNotFoundError:
         return {}
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zlib.error) as error:
+    except (
+        *(OSError, EOFError, zlib.error),
+        *(AttributeError, KeyError, TypeError, ValueError, RecursionError),
+    ) as error:
         raise ConfigError(
             f"{path}: not what was heard of phrases ({error}); make it again: "
             "python -m training.hearing"

@@ -231,7 +231,7 @@ class _Replies:
 def _message(text: str) -> dict[str, Any]:
     try:
         message = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
         raise ServerError(f"the server answered with what is no JSON object: {text[:80]!r}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -137,7 +137,8 @@ def replay_log(
         ReplayError: the log is damaged, or of a version that is not known.
     """
     opened = read_opened(logged[0])
-    answers = _Answers(logged, matcher)
+    queues = frozenset(catalogue.queue_ids)
+    answers = _Answers(logged, matcher, queues)
     records: list[Record] = []
     log = EventLog(
         records.append,
@@ -155,7 +156,7 @@ def replay_log(
         duration_s=answers.duration_s,
         expected_wait_s=answers.expected_wait_s,
     )
-    _give_all(log, logged, opened, matcher)
+    _give_all(log, logged, opened, matcher, queues)
     return LogReplay(
         call=str(logged[0].get("call")),
         logged=tuple(logged),
@@ -175,14 +176,21 @@ def _began(first: Record, opened: Opened) -> datetime:
 
 
 def _give_all(
-    log: EventLog, logged: Sequence[Record], opened: Opened, matcher: Matching | None
+    log: EventLog,
+    logged: Sequence[Record],
+    opened: Opened,
+    matcher: Matching | None,
+    queues: Collection[str],
 ) -> None:
     for record in logged[1:]:
         given = read_input(record, zone=opened.zone)
         if given is None:
             continue
+        given = _rematched(given, matcher)
+        if isinstance(given, UtteranceMatched):
+            _check_queues(given.match, queues)
         try:
-            log.receive(_rematched(given, matcher))
+            log.receive(given)
         except ProtocolError:
             return  # the call took another way: what follows is not its own
 
@@ -193,11 +201,23 @@ def _rematched(given: Input, matcher: Matching | None) -> Input:
     return replace(given, match=matcher.match(given.match.text, given.language))
 
 
+def _check_queues(match: Match, queues: Collection[str]) -> None:
+    named = (*((match.queue,) if match.queue else ()), *match.needs)
+    unknown = [queue for queue in named if queue not in queues]
+    if unknown:
+        raise ReplayError(
+            f"the call was matched to {unknown[0]!r}, which is no queue today; give the queues "
+            "file of that time by --config, or match what was said anew by --rematch"
+        )
+
+
 class _Answers:
     """Answers what a call asks as its log has it, in the order in which it was asked."""
 
-    def __init__(self, logged: Sequence[Record], matcher: Matching | None) -> None:
-        self._matcher = matcher
+    def __init__(
+        self, logged: Sequence[Record], matcher: Matching | None, queues: Collection[str]
+    ) -> None:
+        self._matcher, self._queues = matcher, queues
         self._matches = deque(r for r in logged if r.get("type") == "matched_again")
         self._waits = deque(r for r in logged if r.get("type") == "wait_asked")
         self._prompts = {str(r.get("text")): r for r in logged if r.get("type") == "prompt"}
@@ -208,7 +228,9 @@ class _Answers:
         while self._matches:
             record = self._matches.popleft()
             if (record.get("said"), record.get("language")) == (said, language):
-                return read_match(record.get("match"))
+                found = read_match(record.get("match"))
+                _check_queues(found, self._queues)
+                return found
         return Match(said, said, Decision.ASK_AGAIN, None, 0.0, ())
 
     def expected_wait_s(self, queue: str) -> float | None:
@@ -216,7 +238,7 @@ class _Answers:
             record = self._waits.popleft()
             if record.get("queue") == queue:
                 wait_s = record.get("wait_s")
-                return float(wait_s) if wait_s is not None else None
+                return float(wait_s) if isinstance(wait_s, int | float) else None
         return None
 
     def duration_s(self, said: Prompt) -> float:

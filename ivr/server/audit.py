@@ -87,7 +87,7 @@ class AuditLog:
         for line in deque(self._lines(), maxlen=max(0, count)):
             try:
                 out.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
         return out[::-1]
 
@@ -97,7 +97,7 @@ class AuditLog:
         for number, line in enumerate(self._lines(), start=1):
             try:
                 named = json.loads(line).get("previous")
-            except (ValueError, AttributeError):
+            except (ValueError, AttributeError, RecursionError):
                 named = None
             if named != previous:
                 broken.append(number)
@@ -112,7 +112,9 @@ class AuditLog:
             with os.fdopen(handle, "r+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 entry["previous"] = _last_hash(file)
-                file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+                line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+                # Where the power failed in the middle of a line, it must not take this one along.
+                file.write(line if _is_whole(file) else b"\n" + line)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -143,6 +145,14 @@ def _last_hash(file: BinaryIO) -> str:
     file.seek(max(0, end - _TAIL_BYTES))
     lines = file.read().splitlines()
     return _hash(lines[-1].decode(errors="replace")) if lines else _FIRST
+
+
+def _is_whole(file: BinaryIO) -> bool:
+    """Whether the last line has its end."""
+    if not file.seek(0, os.SEEK_END):
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _hash(line: str) -> str:

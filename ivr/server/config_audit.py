@@ -152,7 +152,7 @@ class ConfigAudit:
     def _load(self) -> Mapping[str, str] | None:
         try:
             told = json.loads(self._path.read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return told if isinstance(told, dict) else None
 

@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ivr.call.event_log import EventLog
+from ivr.call.events import CallStarted, UtteranceMatched
+from ivr.call.prompts import PromptTexts
+from ivr.call.session import Limits
 from ivr.errors import ReplayError
-from ivr.replay.log import read_log
+from ivr.intent.types import Decision, Match
+from ivr.language import Language
+from ivr.queues.catalogue import load_catalogue
+from ivr.replay.log import read_log, replay_log
+
+QUEUES = Path(__file__).parents[2] / "config" / "queues.yaml"
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -48,3 +59,33 @@ def test_any_bytes_are_read_or_refused_by_one_error(
     path.write_bytes(data)
     with pytest.raises(ReplayError):
         read_log(path)
+
+
+def logged(matched: dict[str, object]) -> list[dict[str, object]]:
+    """A call whose one request was matched so."""
+    records: list[dict[str, object]] = []
+    began = datetime(2026, 11, 25, 12, tzinfo=ZoneInfo("Asia/Shanghai"))
+    catalogue = load_catalogue(QUEUES)
+    log = EventLog(records.append, call_id="c", began=began, version="v")
+    log.session(matcher=Nobody(), catalogue=catalogue, texts=PromptTexts(), limits=Limits())
+    asked = Match("查", "查", Decision.CONFIRM, catalogue.queue_ids[0], 0.6, ())
+    for each in (CallStarted(0.0, began), UtteranceMatched(6.0, asked, Language.MANDARIN)):
+        log.receive(each)
+    match = next(r["match"] for r in records if r["type"] == "utterance_matched")
+    assert isinstance(match, dict)
+    match.update(matched)
+    return records
+
+
+class Nobody:
+    def match(self, said: str, language: Language, /) -> Match:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("matched", [{"queue": "gone"}, {"needs": ["gone"]}])
+def test_a_call_to_a_queue_that_is_gone_is_told_so(matched: dict[str, object]) -> None:
+    catalogue = load_catalogue(QUEUES)
+    told = {"catalogue": catalogue, "texts": PromptTexts(), "version": "v"}
+    assert not replay_log(logged({}), **told).differences
+    with pytest.raises(ReplayError, match=r"'gone', which is no queue today; .* --rematch"):
+        replay_log(logged(matched), **told)

@@ -45,6 +45,23 @@ def test_entries_are_added_over_restarts_and_read_newest_first(tmp_path: Path) -
     assert log(tmp_path / "none.jsonl").last(5) == []
 
 
+def test_a_line_cut_off_by_a_power_failure_takes_no_other_along(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    record(log(path), "a")
+    record(log(path), "b")
+    path.write_bytes(path.read_bytes()[:-30])
+    record(log(path), "c")
+    assert [entry["who"] for entry in log(path).last(5)] == ["c", "a"]
+    assert log(path).verify() == [2]  # the damaged one alone
+
+
+def test_a_line_nested_too_deep_is_a_damaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.write_text("[" * 100_000 + "\n", encoding="ascii")
+    assert log(path).last(5) == []
+    assert log(path).verify() == [1]
+
+
 @pytest.mark.parametrize(
     ("tamper", "broken"),
     [
