@@ -22,8 +22,8 @@ __all__ = ["LogFormat", "configure", "redacted"]
 
 LogFormat = Literal["text", "json"]
 
-#: Ours, of which the number may be seen; others as they stand in an address or a header. A word that
-#: merely follows "token" in a sentence is none.
+#: Ours, of which the number may be seen; others as they stand in an address or a header. A word
+#: that merely follows "token" in a sentence is none.
 _TOKENS: Final = re.compile(
     r"(kapok_[0-9a-f]{8}_)[A-Za-z0-9_-]+"
     r"|(token=|Bearer )[^\s&'\"]+"
