@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import lzma
 import shutil
 import stat
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +201,20 @@ def _sum(path: Path, sha256: str | None) -> str:
 # --- unpacking --------------------------------------------------------------------------------
 
 
+#: What zipfile, tarfile and the decompressors beneath them raise for a damaged archive.
+_UNPACKING = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+)
+
+
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a zip or tar archive into ``folder`` and tell the one directory that was in it.
 
@@ -213,7 +229,7 @@ def unpack(archive: Path, folder: Path) -> Path:
         else:
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except _UNPACKING as error:
         raise ModelError(
             f"{archive.name}: cannot be unpacked ({error}); delete {archive} and run the same "
             "command again"

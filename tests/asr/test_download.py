@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import socket
 import tarfile
 import zipfile
@@ -136,6 +137,25 @@ def test_an_archive_that_is_cut_off(site: Site, zipped: bytes, tmp_path: Path) -
     with pytest.raises(ModelError, match="cannot be unpacked"):
         install(known(site), tmp_path)
     assert not (tmp_path / "vosk-model-tone").exists()
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (4, b"\xf5\x00"),  # the version that is needed to read it
+        (6, b"\x01\x00"),  # encrypted
+        (8, b"\x63\x00"),  # an unknown compression
+    ],
+)
+def test_an_archive_that_is_damaged(zipped: bytes, tmp_path: Path, at: int, value: bytes) -> None:
+    damaged = bytearray(zipped)
+    for header, first in ((b"PK\x03\x04", at), (b"PK\x01\x02", at + 2)):
+        for found in re.finditer(re.escape(header), zipped):
+            damaged[found.start() + first : found.start() + first + 2] = value
+    archive = tmp_path / "m.zip"
+    archive.write_bytes(damaged)
+    with pytest.raises(ModelError, match="cannot be unpacked"):
+        unpack(archive, tmp_path / "folder")
 
 
 def test_an_archive_without_a_model(site: Site, tmp_path: Path) -> None:
