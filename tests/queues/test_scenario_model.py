@@ -109,7 +109,7 @@ def test_speech_routes_as_it_was_measured() -> None:
     denied = set(counts.confirmed) - set(counts.routed) - {"general"}
     assert denied
     assert all(row[queue] == 0 for queue in denied)
-    assert 0.95 < row["consumer_rights"] < 1
+    assert 0.9 < row["consumer_rights"] < 1  # one of twenty is led elsewhere
 
 
 def test_seconds_of_speech_are_those_of_its_parts() -> None:
