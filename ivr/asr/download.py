@@ -212,6 +212,7 @@ _UNPACKING = (
     ValueError,
     NotImplementedError,
     RuntimeError,
+    LookupError,  # a name of no characters
 )
 
 

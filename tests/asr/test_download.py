@@ -158,6 +158,21 @@ def test_an_archive_that_is_damaged(zipped: bytes, tmp_path: Path, at: int, valu
         unpack(archive, tmp_path / "folder")
 
 
+def test_an_archive_with_a_nameless_entry(tmp_path: Path) -> None:
+    archive = tmp_path / "m.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("x", "content")
+    # Lengths of the name, 1, become 0; the name becomes the first byte of what follows.
+    raw = archive.read_bytes()
+    local, listed = raw.index(b"PK\x03\x04"), raw.index(b"PK\x01\x02")
+    damaged = bytearray(raw)
+    damaged[local + 26] = damaged[listed + 28] = 0
+    damaged[listed + 30] = 1  # and the extra field's length makes up for it
+    archive.write_bytes(damaged)
+    with pytest.raises(ModelError, match="cannot be unpacked"):
+        unpack(archive, tmp_path / "folder")
+
+
 def test_an_archive_without_a_model(site: Site, tmp_path: Path) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
