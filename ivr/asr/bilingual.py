@@ -373,8 +373,8 @@ class BilingualRecogniser:
         self._feed(pcm, decode=self._gate is None or self._gate.silence_s <= self._rules.hold_s)
 
     def _feed(self, pcm: bytes, *, decode: bool = True) -> None:
-        if self._sound is not None and self._kept is None:
-            self._sound.accept(pcm, decode=decode)
+        if (sound := self._ear) is not None:
+            sound.accept(pcm, decode=decode)
             if self._sure_score is not None and self._alone is None:
                 decode = decode and self._seconds(self._now - self._start) >= _NONE_DECODES_S
         for language in self._listening:
@@ -416,8 +416,8 @@ class BilingualRecogniser:
         silence_s = self._gate.silence_s if self._gate is not None else 0.0
         without_s = max(0.0, silence_s - self._rules.hold_s)
         found: dict[Language, Recognition] = {}
-        if self._sound is not None and self._kept is None:
-            self._sound.finish()
+        if (sound := self._ear) is not None:
+            sound.finish()
         sure = self._sure()
         if sure is not None:
             self._go_alone(sure)
@@ -440,11 +440,16 @@ class BilingualRecogniser:
             language: self._channels[language].recogniser.partial() for language in self._listening
         }
 
+    @property
+    def _ear(self) -> _Sound | None:
+        """What hears the language in the sound, where it is to be told."""
+        return self._sound if self._kept is None else None
+
     def _sure(self) -> Language | None:
         """The language that the sound tells surely, beside the call so far."""
-        if self._sound is None or self._kept is not None:
+        if self._ear is None:
             return None
-        return self._decider.sure_by_sound(self._sound.log_odds, prior=self._prior)
+        return self._decider.sure_by_sound(self._told(), prior=self._prior)
 
     def _go_alone(self, language: Language, partials: Mapping[Language, str] | None = None) -> None:
         """From now on only ``language`` decodes, where that is wanted and it is time for it.
@@ -475,7 +480,7 @@ class BilingualRecogniser:
 
     def _told(self) -> float:
         """Log-odds of Cantonese that the sound of this utterance tells."""
-        return self._sound.log_odds if self._sound is not None and self._kept is None else 0.0
+        return self._ear.log_odds if self._ear is not None else 0.0
 
     def _is_endpoint(self, leading: Language, since_word_s: float) -> bool:
         if self._seconds(self._now - self._start) >= self._rules.max_utterance_s:

@@ -210,8 +210,7 @@ _UNPACKING = (
     EOFError,
     OSError,
     ValueError,
-    NotImplementedError,
-    RuntimeError,
+    RuntimeError,  # NotImplementedError is one
     LookupError,  # a name of no characters
 )
 

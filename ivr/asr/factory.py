@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -206,24 +206,27 @@ def _engine(factory: EngineFactory, entry: LanguageSettings, language: Language)
 
 def _sound(models: Sequence[Path]) -> SpokenLanguageModel | None:
     """The network beside the models, which need not be ours: it hears the sound, not them."""
-    if len(models) > 1:
-        for parent in dict.fromkeys(path.parent for path in models):
-            if (parent / LANGUAGE_NETWORK).exists():
-                return SpokenLanguageModel.load(parent / LANGUAGE_NETWORK)
-    return None
+    found = next(_beside(models, LANGUAGE_NETWORK), None) if len(models) > 1 else None
+    return SpokenLanguageModel.load(found) if found is not None else None
 
 
 def _decider(models: Mapping[Language, Path]) -> LanguageDecider:
     """Weights that were fitted on these very models, or else the built-in ones."""
     ids = {language: model_id(path) for language, path in models.items()}
-    for parent in dict.fromkeys(path.parent for path in models.values()):
-        if (parent / LANGUAGE_WEIGHTS).exists():
-            decider = LanguageDecider.load(parent / LANGUAGE_WEIGHTS)
-            if decider.fits(ids):
-                return decider
-            _log.warning(
-                "%s was fitted on other models than %s: deciding the language without it",
-                parent / LANGUAGE_WEIGHTS,
-                ", ".join(ids.values()),
-            )
+    for file in _beside(models.values(), LANGUAGE_WEIGHTS):
+        decider = LanguageDecider.load(file)
+        if decider.fits(ids):
+            return decider
+        _log.warning(
+            "%s was fitted on other models than %s: deciding the language without it",
+            file,
+            ", ".join(ids.values()),
+        )
     return LanguageDecider()
+
+
+def _beside(models: Iterable[Path], name: str) -> Iterator[Path]:
+    """The files of that name beside the model directories."""
+    for parent in dict.fromkeys(path.parent for path in models):
+        if (parent / name).exists():
+            yield parent / name

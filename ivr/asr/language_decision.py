@@ -58,10 +58,10 @@ _SYLLABLE = re.compile(r"[\u3400-\u9fff]|[A-Za-z]+|[0-9]")
 
 #: Of a language that fits alone: posterior of its best hypothesis, at least.
 _LEAST_POSTERIOR = 0.3
-#: Where the sound is sure of a language, it need fit so much less well.
-_SHARE_BY_SOUND = 0.5
 #: ... and how probable that language then is; measured by bench/one_language.py.
 _PROBABLE_ALONE = 0.99
+#: Where the sound is sure of a language, it need fit so much less well.
+_SHARE_BY_SOUND = 0.5
 
 _EVIDENCE_CAP = 8.0  # log-odds: never surer than 0.9997 of one utterance
 
@@ -255,9 +255,7 @@ class LanguageDecider:
     def sure_by_sound(self, sound: float, *, prior: float = 0.0) -> Language | None:
         """The language, where the log-odds ``sound`` and those of the call so far are sure."""
         log_odds = prior + sound
-        if abs(log_odds) < self.weights.sure_sound:
-            return None
-        return Language.CANTONESE if log_odds > 0 else Language.MANDARIN
+        return _of(log_odds)[0] if abs(log_odds) >= self.weights.sure_sound else None
 
     def evidence(
         self, recognitions: Mapping[Language, Recognition], *, sound: float = 0.0

@@ -55,6 +55,19 @@ def write(hearings: Iterable[Hearing], path: Path) -> None:
     path.write_bytes(gzip.compress(rows.encode(), 9, mtime=0))
 
 
+#: What reading a damaged file raises: gzip's faults, those of JSON, and those of other contents.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    RecursionError,
+    AttributeError,
+    KeyError,
+    TypeError,
+)
+
+
 def read(path: Path = HEARD) -> dict[tuple[Language, str], list[tuple[str, float]]]:
     """What was heard of each phrase; nothing where there is no file.
 
@@ -66,10 +79,7 @@ def read(path: Path = HEARD) -> dict[tuple[Language, str], list[tuple[str, float
         found = [Hearing.of(json.loads(row)) for row in rows if row]
     except FileNotFoundError:
         return {}
-    except (
-        *(OSError, EOFError, zlib.error),
-        *(AttributeError, KeyError, TypeError, ValueError, RecursionError),
-    ) as error:
+    except _DAMAGED as error:
         raise ConfigError(
             f"{path}: not what was heard of phrases ({error}); make it again: "
             "python -m training.hearing"
