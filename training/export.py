@@ -79,22 +79,13 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
 
 
 def export_network(net: Network, language: str, folder: Path) -> None:
-    """Acoustic model and configuration; a graph that is there stays.
-
-    Raises:
-        SystemExit: a graph is there for other output labels.
-    """
-    labels, file = net.labels[language], folder / UNITS
-    if file.exists() and file.read_text(encoding="utf-8").split() != labels:
-        raise SystemExit(
-            f"{file}: the network has other output labels than the graph in {folder / 'graph'}; "
-            "export both: leave --network-only out"
-        )
+    """Acoustic model and configuration; a graph that is there stays as it is."""
     write_model(net, language, folder / "am" / "final.mdl")
     (folder / "conf").mkdir(parents=True, exist_ok=True)
     (folder / "conf" / "mfcc.conf").write_text(MFCC_CONF)
     (folder / "conf" / "model.conf").write_text(MODEL_CONF)
-    file.write_text("".join(f"{unit}\n" for unit in labels), encoding="utf-8")
+    units = "".join(f"{unit}\n" for unit in net.labels[language])
+    (folder / UNITS).write_text(units, encoding="utf-8")
 
 
 def export(
@@ -108,7 +99,6 @@ def export(
     word_cost: float,
 ) -> None:
     """One model directory: acoustic model, configuration, graph."""
-    (folder / UNITS).unlink(missing_ok=True)  # a graph that is there is replaced
     export_network(net, language, folder)
     build_graph(
         language,
@@ -135,6 +125,15 @@ def card(net: Network, language: str, trained: dict[str, float]) -> dict[str, ob
         "trained": trained,
         "accuracy": {},
     }
+
+
+def _check_graph(net: Network, language: str, folder: Path) -> None:
+    file = folder / UNITS
+    if file.exists() and file.read_text(encoding="utf-8").split() != net.labels[language]:
+        raise SystemExit(
+            f"{file}: the network has other output labels than the graph in {folder / 'graph'}; "
+            "export both: leave --network-only out"
+        )
 
 
 def _write_card(net: Network, language: str, folder: Path, trained: dict[str, float]) -> None:
@@ -179,6 +178,7 @@ def main() -> None:
         net, trained = load_network(*(a.checkpoints or [a.work / "net.pt"]))
     if a.network_only:
         for language in a.languages:
+            _check_graph(net, language, a.models / language)
             export_network(net, language, a.models / language)
             _write_card(net, language, a.models / language, trained)
         return

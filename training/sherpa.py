@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from training.features import COEFFICIENTS, RATE_HZ, dct
 from training.nnet3 import Component, Nnet3, read_nnet3
+from training.onnx_graph import Graph
 
 __all__ = ["CHUNK", "convert", "relabelled", "to_onnx"]
 
@@ -38,20 +39,8 @@ CHUNK = 10 * STRIDE  # frames of 10 ms
 _STATES = 6  # that the interface asks for a layer; we call one layer of each width what we need
 
 
-class _Graph:
-    """Collects ONNX nodes and constants."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def constant(self, name: str, value: np.ndarray) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
-        return output
+class _Graph(Graph):
+    """With rows chosen by their time."""
 
     def frames(self, source: str, at: list[int], name: str) -> str:
         """Rows ``at`` of (batch, time, width)."""

@@ -29,12 +29,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from scipy.optimize import minimize_scalar
 from torch import nn
 
@@ -42,14 +41,13 @@ from ivr.asr.models import model_id
 from training import augment, features, line, network
 from training.corpus import RATE_HZ, Corpus, read_development
 from training.factory import Factory, Utterance
+from training.onnx_graph import Graph
 from training.prepare import load
-from training.pronunciation import unit_inventory
 from training.restore import restored
-from training.train import pad
+from training.train import LANGUAGES, into_batches, labels_of, pad
 
 __all__ = ["DEPTH", "HOP", "OVERLAP", "SpokenLanguage", "export", "loss_of", "pairs"]
 
-LANGUAGES = ("cmn", "yue")
 #: Layers of the models that it stands on, counted from the input.
 DEPTH = 5
 CONTEXT = network.LAYERS[:DEPTH]
@@ -148,12 +146,7 @@ def pairs(factory: Factory, known: dict[str, set[str]], seed: int) -> Iterator[l
             good = [u for u in made if u and len(u.features) > 100]
             good = [u for u in good if set(u.units) <= known[language]]
             good.sort(key=lambda u: len(u.features))
-            parts: list[list[Utterance]] = [[]]
-            for u in good:
-                if parts[-1] and (len(parts[-1]) + 1) * len(u.features) > FRAMES_PER_BATCH:
-                    parts.append([])
-                parts[-1].append(u)
-            cut[language] = [side(p) for p in parts]
+            cut[language] = [side(p) for p in into_batches(good, FRAMES_PER_BATCH)]
         most = min(map(len, cut.values()))
         for i in rng.permutation(most):
             yield [v[int(i * len(v) / most)] for v in cut.values()]
@@ -181,27 +174,19 @@ def _produce(
         queue.put(made)
 
 
-class _Graph:
-    """Collects ONNX nodes and constants; weights are stored in 16 bits."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+class _Graph(Graph):
+    """With PyTorch's layers; weights are stored in 16 bits."""
 
     def array(self, name: str, value: torch.Tensor | np.ndarray) -> str:
-        """A constant as it is."""
-        given = value.detach().numpy() if isinstance(value, torch.Tensor) else value
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(given), name))
-        return name
+        """A constant as it is, from either library."""
+        return self.constant(
+            name, value.detach().numpy() if isinstance(value, torch.Tensor) else value
+        )
 
     def weight(self, name: str, value: torch.Tensor) -> str:
         """A constant in 16 bits, in 32 once it is loaded."""
         half = self.array(f"{name}.half", value.detach().numpy().astype(np.float16))
         return self.add("Cast", [half], name, to=TensorProto.FLOAT)
-
-    def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
-        return output
 
     def linear(self, layer: nn.Linear, name: str, source: str) -> str:
         product = self.add(
@@ -419,10 +404,7 @@ def train(a: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(a.seed)
     corpus = load(a.work)
-    labels = {
-        k: unit_inventory({s for c in corpus.clips if c.language == k for s in c.syllables}, k)
-        for k in LANGUAGES
-    }
+    labels = labels_of(corpus)
     factory, tuning = Factory(corpus, a.data / "text", a.queues), _tuning(corpus)
     corpus.clips = []
     net, step = SpokenLanguage(_models(a.models, labels, factory)), 0

@@ -37,7 +37,7 @@ from training.prepare import load
 from training.pronunciation import unit_inventory, units
 from training.restore import restored
 
-__all__ = ["Batch", "batches", "collate", "main"]
+__all__ = ["LANGUAGES", "Batch", "batches", "collate", "into_batches", "labels_of", "main", "pad"]
 
 LANGUAGES = ("cmn", "yue")
 FRAMES_PER_BATCH = 4800
@@ -120,15 +120,16 @@ def batches(
                 if u and len(u.features) < longest and all(k in index[language] for k in u.units)
             ]
             good.sort(key=lambda u: len(u.features))
-            made += _cut(good)
+            made += into_batches(good, FRAMES_PER_BATCH)
         for i in rng.permutation(len(made)):
             yield collate(made[i], index[made[i][0].language])
 
 
-def _cut(items: list[Utterance]) -> list[list[Utterance]]:
+def into_batches(items: list[Utterance], most_frames: int) -> list[list[Utterance]]:
+    """Utterances sorted by length, cut where padding to the longest would pass ``most_frames``."""
     out: list[list[Utterance]] = [[]]
     for item in items:
-        if out[-1] and (len(out[-1]) + 1) * len(item.features) > FRAMES_PER_BATCH:
+        if out[-1] and (len(out[-1]) + 1) * len(item.features) > most_frames:
             out.append([])
         out[-1].append(item)
     return [b for b in out if b]
@@ -179,7 +180,8 @@ def loss_of(
     return entropy, mmi / frames.sum()
 
 
-def _labels(corpus: Corpus) -> dict[str, list[str]]:
+def labels_of(corpus: Corpus) -> dict[str, list[str]]:
+    """The output labels of each language."""
     return {
         k: unit_inventory({s for c in corpus.clips if c.language == k for s in c.syllables}, k)
         for k in LANGUAGES
@@ -329,7 +331,7 @@ def train(a: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)  # several times faster on a CPU
     torch.manual_seed(a.seed)
     corpus = load(a.work)
-    labels = _labels(corpus)
+    labels = labels_of(corpus)
     corpus.leave_out(a.without)
     corpus.thin_out(a.speakers)
     factory = Factory(corpus, a.data / "text", a.queues)
