@@ -26,15 +26,15 @@ MEASURES = {
 SOURCES = {
     "cmn": """\
 Speech: audio-cmn by Hugo Lopez, Yue Tan and Chen Wang (CC BY-SA); mp3-chinese-pinyin-sound by davinfifield (Unlicense);
-AISHELL-1 sample speakers S0150 and S0252 (Apache-2.0); Common Voice zh-CN and zh-TW (CC0). The shared layers also heard the
-Cantonese sources of models/yue. Synthetic speech by espeak-ng.
+AISHELL-1 sample speakers S0150 and S0252 (Apache-2.0); Common Voice zh-CN and zh-TW (CC0). Before, its
+layers also heard the Cantonese sources of models/yue. Synthetic speech by espeak-ng.
 
 Text: word counts of jieba (MIT); open-gram (CC BY-SA 3.0), from which sentences were drawn; transcripts of the speech above;
 pronunciations of pypinyin (MIT).""",
     "yue": """\
 Speech: 粵音資料集叢 jyut.net (CC BY-SA 4.0); jyutping.org with recordings credited to words.hk 粵典 (MIT); HamBaangLaang
 storybooks, its readers and the stories' authors (CC BY 3.0/4.0); Common Voice zh-HK (CC0); SpiCE corpus,
-doi:10.5683/SP2/MJOXP3 (CC BY 4.0). The shared layers also heard the Mandarin sources of models/cmn. Synthetic speech by
+doi:10.5683/SP2/MJOXP3 (CC BY 4.0). Its lower layers also heard the Mandarin sources of models/cmn. Synthetic speech by
 espeak-ng.
 
 Text: rime-cantonese (CC BY 4.0), HKCanCor (CC BY), Common Voice sentences (MPL-2.0), transcripts of the speech above.""",
@@ -45,7 +45,7 @@ TEMPLATE = """\
 
 A factored TDNN of {parameters:.1f} M parameters for telephone speech (8 kHz), trained from scratch by `training/`: frames
 labelled by forced alignment first, then lattice-free MMI; {updates:.0f} updates in {minutes:.0f} minutes on two processor cores. It
-emits {units} units (initials and toned finals); both languages share the lower layers.
+emits {units} units (initials and toned finals). The networks of both languages were first trained as one, with lower layers in common.
 
 Measured by `python -m training.evaluate`:
 
@@ -54,7 +54,7 @@ Measured by `python -m training.evaluate`:
 {sets}
 
 A larger model can stand in its place by one line of `config/kapok.yaml`. `language.onnx` beside the model directories, which
-hears the language in the sound, stands on the lower layers of these models and was trained on the same speech
+hears the language in the sound, stands on the lower layers of models/yue and was trained on the same speech
 (`training/spoken_language.py`); it has the same licence.
 
 ## Sources

@@ -35,6 +35,7 @@ from ivr.asr.language_decision import LanguageDecider
 from ivr.asr.spoken_language import SpokenLanguageModel
 from ivr.audio.files import read_audio
 from ivr.language import Language
+from training import places
 from training.card import write_readme
 from training.corpus import RATE_HZ, Clip, Corpus, read_development
 from training.language import listen
@@ -192,11 +193,8 @@ def read_fixtures(folder: Path) -> list[Clip]:
 
 def main() -> None:
     """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--data", type=Path, default=Path("../shared/data"))
+    p = places.parser(__doc__, "data", "work", "models")
     p.add_argument("--fixtures", type=Path, default=Path("audio_fixtures"))
-    p.add_argument("--work", type=Path, default=Path("work"))
-    p.add_argument("--models", type=Path, default=Path("models"))
     p.add_argument("--engine", choices=EngineFactory().names, default="vosk")
     p.add_argument("--sets", choices=SETS, nargs="+", default=["development", "fixtures"])
     p.add_argument("--languages", nargs="+", default=["cmn", "yue"])

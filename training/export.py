@@ -7,18 +7,17 @@ python -m training.export --network-only    # new networks, the graphs that are 
 
 from __future__ import annotations
 
-import argparse
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from training import lm
+from training import lm, places
 from training.corpus import Corpus
 from training.graph import build_graph
 from training.kaldi import write_model
-from training.network import Network
+from training.network import BOTTLENECK, Network
 
 __all__ = ["MFCC_CONF", "MODEL_CONF", "export", "export_network", "load_network", "main"]
 
@@ -66,7 +65,7 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
     *Averaging weights leads to wider optima*); batch-norm statistics too.
     """
     saved = [torch.load(path, weights_only=False, map_location="cpu") for path in checkpoints]
-    net = Network(saved[-1]["labels"])
+    net = Network(saved[-1]["labels"], bottleneck=saved[-1].get("bottleneck", BOTTLENECK))
     state = saved[-1]["average"]
     for name, value in state.items():
         if value.dtype.is_floating_point:
@@ -162,11 +161,7 @@ def rebuild_graph(
 
 def main() -> None:
     """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--data", type=Path, default=Path("../shared/data"))
-    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
-    p.add_argument("--work", type=Path, default=Path("work"))
-    p.add_argument("--models", type=Path, default=Path("models"))
+    p = places.parser(__doc__, "data", "queues", "work", "models")
     p.add_argument("--languages", nargs="+", default=["cmn", "yue"])
     p.add_argument("--checkpoints", type=Path, nargs="+", help="averaged; work/net.pt alone")
     p.add_argument("--lm-scale", type=float)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training import lm
+from training import lm, places
 from training.corpus import Clip, Corpus
 
 __all__ = ["closed", "main", "spoken_by"]
@@ -94,8 +94,7 @@ def _measure(clips: list[Clip], language: str, folder: Path) -> dict[str, float]
 
 def main() -> None:
     """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--data", type=Path, default=Path("../shared/data"))
+    p = places.parser(__doc__, "data")
     p.add_argument("--corpus", type=Path, default=Path("work/corpus.pickle"))
     p.add_argument("--work", type=Path, default=Path("work/held"))
     p.add_argument("--only-export", action="store_true", help=argparse.SUPPRESS)

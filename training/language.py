@@ -10,10 +10,8 @@ same. The development set is only reported on.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
@@ -25,7 +23,7 @@ from ivr.asr.models import model_id
 from ivr.asr.spoken_language import SpokenLanguageModel
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.language import Language
-from training import espeak, line
+from training import espeak, line, places
 from training.corpus import RATE_HZ, Corpus, read_development
 from training.factory import Factory
 from training.pronunciation import syllables
@@ -139,11 +137,7 @@ def accuracy(decider: LanguageDecider, samples: list[Sample]) -> dict[str, float
 
 def main() -> None:
     """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--data", type=Path, default=Path("../shared/data"))
-    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
-    p.add_argument("--work", type=Path, default=Path("work"))
-    p.add_argument("--models", type=Path, default=Path("models"))
+    p = places.parser(__doc__, "data", "queues", "work", "models")
     p.add_argument("--synthetic", type=int, default=200, help="espeak-ng utterances a language")
     p.add_argument("--cuts", type=float, nargs="+", default=[8.0, 4.0, 1.8], help="seconds")
     p.add_argument("--no-development", action="store_true", help="do not report on it")

@@ -3,7 +3,8 @@
 Every layer exists in Kaldi nnet3 (see :mod:`training.kaldi`). Frames come in at 100 Hz; after the
 third layer everything runs at 33 Hz. Context is long on the left and short on the right, because
 what lies to the right is latency that the caller waits for. A call computes a network for each
-language anyway, so layers of a language's own cost nothing there.
+language anyway, so layers of a language's own cost nothing there. A network may also be of one
+language alone, and go on from a narrower one (:meth:`Network.begin_with`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import nn
 __all__ = ["LAYERS", "LEFT_CONTEXT", "RIGHT_CONTEXT", "Layer", "Network", "factors"]
 
 WIDTH = 512
+#: How many channels lie between the two factors of a layer, where nothing else is said.
 BOTTLENECK = 128
 FEATURES = 40
 STRIDE = 3
@@ -33,11 +35,11 @@ RIGHT_CONTEXT = 2 + (STRIDE - 1) + STRIDE * sum(right for _, right in LAYERS)
 class Layer(nn.Module):
     """Down to the bottleneck over two frames, up again over two, ReLU, batch norm, residual."""
 
-    def __init__(self, left: int, right: int) -> None:
+    def __init__(self, left: int, right: int, bottleneck: int) -> None:
         super().__init__()
         self.left, self.right = left, right
-        self.down = nn.Conv1d(WIDTH, BOTTLENECK, 2, dilation=left, bias=False)
-        self.up = nn.Conv1d(BOTTLENECK, WIDTH, 2 if right else 1, dilation=max(right, 1))
+        self.down = nn.Conv1d(WIDTH, bottleneck, 2, dilation=left, bias=False)
+        self.up = nn.Conv1d(bottleneck, WIDTH, 2 if right else 1, dilation=max(right, 1))
         self.norm = nn.BatchNorm1d(WIDTH)
 
     def forward(self, x: torch.Tensor, dropout: float) -> torch.Tensor:
@@ -98,9 +100,9 @@ class Output(nn.Module):
 class Network(nn.Module):
     """Features to log-probabilities of the labels of a language."""
 
-    def __init__(self, labels: dict[str, list[str]]) -> None:
+    def __init__(self, labels: dict[str, list[str]], *, bottleneck: int = BOTTLENECK) -> None:
         super().__init__()
-        self.labels = labels
+        self.labels, self.bottleneck = labels, bottleneck
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("deviation", torch.ones(FEATURES))
         self.first = nn.Conv1d(FEATURES, WIDTH // 2, 5)
@@ -108,12 +110,37 @@ class Network(nn.Module):
         self.stride = nn.Conv1d(WIDTH // 2, WIDTH, STRIDE, stride=STRIDE)
         self.stride_norm = nn.BatchNorm1d(WIDTH)
         shared = len(LAYERS) - OWN_LAYERS
-        self.shared = nn.ModuleList(Layer(*offsets) for offsets in LAYERS[:shared])
-        self.own = nn.ModuleDict(
-            {k: nn.ModuleList(Layer(*offsets) for offsets in LAYERS[shared:]) for k in labels}
-        )
+        layers = [[Layer(*at, bottleneck) for at in LAYERS[shared:]] for _ in labels]
+        self.shared = nn.ModuleList(Layer(*at, bottleneck) for at in LAYERS[:shared])
+        self.own = nn.ModuleDict(zip(labels, map(nn.ModuleList, layers), strict=True))
         self.outputs = nn.ModuleDict({k: Output(v) for k, v in labels.items()})
         self.set_priors({k: torch.zeros(len(v)) for k, v in labels.items()})
+
+    def begin_with(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over the weights of a network of these languages, or more.
+
+        Where its bottlenecks are narrower, what is new of a layer counts for nothing at first: the
+        network computes what the other one did.
+
+        Args:
+            state: the other network's ``state_dict()``.
+
+        Raises:
+            ValueError: its bottlenecks are wider.
+            KeyError: it lacks a language.
+        """
+        mine = self.state_dict()
+        for name, here in mine.items():
+            there = state[name]
+            if name.endswith("down.weight"):
+                if len(there) > len(here):
+                    raise ValueError(f"{name} has {len(there)} channels, more than {len(here)}")
+                here[: len(there)] = there
+            elif name.endswith("up.weight"):
+                here.zero_()
+                here[:, : there.shape[1]] = there
+            else:
+                here.copy_(there)
 
     def set_priors(self, priors: dict[str, torch.Tensor]) -> None:
         """Keep the natural-log prior of each language's labels; see :meth:`likelihoods`."""

@@ -8,7 +8,6 @@ of a language are aligned by models of their own. One process works on each lang
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing as mp
 import pickle
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training import espeak, lm
+from training import espeak, lm, places
 from training.align import Spans, spans_of
 from training.corpus import Clip, Corpus
 from training.pronunciation import LANGUAGES, parse, syllables
@@ -147,10 +146,7 @@ def _language(
 
 def main() -> None:
     """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--data", type=Path, default=Path("../shared/data"))
-    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
-    p.add_argument("--work", type=Path, default=Path("work"))
+    p = places.parser(__doc__, "data", "queues", "work")
     p.add_argument("--synthetic", type=int, default=SYNTHETIC, help="utterances a language")
     a = p.parse_args()
     path = a.work / "prepared.pickle"

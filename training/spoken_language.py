@@ -4,7 +4,7 @@
 
 The recognisers say how well each language fits once they have decoded in both. This network says it
 while the caller speaks, so that one of them need not run. It stands on the lower layers of the
-models (:mod:`training.network`), which both languages share and which hear sounds of speech, not
+models (:mod:`training.network`), which heard both languages and which hear sounds of speech, not
 who speaks over what line: the few dozen people who speak Cantonese in the training data would else
 be learnt by heart. On these a small recurrent layer, and a mean over what it holds to be telling,
 give the log-odds of Cantonese: one more piece of evidence for :mod:`ivr.asr.language_decision`, and
@@ -12,7 +12,7 @@ what tells :mod:`ivr.asr.bilingual` which recogniser may rest.
 
 It learns from the speech factory (:mod:`training.factory`): real, spliced and synthetic speech of
 both languages over the same simulated lines, a batch of one beside a batch of the other. The lower
-layers are those of ``models/cmn`` and stay as they are; another training of the models needs no
+layers are those of ``models/yue`` and stay as they are; another training of the models needs no
 other network, because what is exported has its own copy of them.
 
 What is exported takes samples, not features: windows, Fourier transform, mel filters and cosine
@@ -38,7 +38,7 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from ivr.asr.models import model_id
-from training import augment, features, line, network
+from training import augment, features, line, network, places
 from training.corpus import RATE_HZ, Corpus, read_development
 from training.factory import Factory, Utterance
 from training.onnx_graph import Graph
@@ -48,7 +48,9 @@ from training.train import LANGUAGES, into_batches, labels_of, pad
 
 __all__ = ["DEPTH", "HOP", "OVERLAP", "SpokenLanguage", "export", "loss_of", "pairs"]
 
-#: Layers of the models that it stands on, counted from the input.
+#: The model that it stands on: Mandarin's lower layers were trained further on Mandarin alone.
+BELOW = "yue"
+#: Layers of that model, counted from the input.
 DEPTH = 5
 CONTEXT = network.LAYERS[:DEPTH]
 #: Output frames of 30 ms lost to their context.
@@ -373,18 +375,14 @@ def _tuning(corpus: Corpus) -> list[Judged]:
 def _models(models: Path, labels: dict[str, list[str]], factory: Factory) -> network.Network:
     made = [u for i in range(60) for k in LANGUAGES if (u := factory.utterance(k, 10**9 + i))]
     x = np.concatenate([u.features for u in made])
-    padded = [(u.language, torch.from_numpy(pad(u.features, len(u.features)))[None]) for u in made]
+    padded = [(BELOW, torch.from_numpy(pad(u.features, len(u.features)))[None]) for u in made]
     mean, deviation = torch.from_numpy(x.mean(0)), torch.from_numpy(x.std(0))
-    return restored(models, labels, padded, mean=mean, deviation=deviation)
+    return restored(models, {BELOW: labels[BELOW]}, padded, mean=mean, deviation=deviation)
 
 
 def main() -> None:
     """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--data", type=Path, default=Path("../shared/data"))
-    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
-    p.add_argument("--work", type=Path, default=Path("work"))
-    p.add_argument("--models", type=Path, default=Path("models"))
+    p = places.parser(__doc__, "data", "queues", "work", "models")
     p.add_argument("--updates", type=int, default=4000)
     p.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     p.add_argument("--dropout", type=float, default=0.3)
@@ -410,7 +408,7 @@ def train(a: argparse.Namespace) -> None:
     net, step = SpokenLanguage(_models(a.models, labels, factory)), 0
     trained = [p for p in net.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, a.rate, weight_decay=1e-2)
-    checkpoint, stands_on = a.work / "spoken_language.pt", model_id(a.models / LANGUAGES[0])
+    checkpoint, stands_on = a.work / "spoken_language.pt", model_id(a.models / BELOW)
     saved = torch.load(checkpoint, weights_only=False) if checkpoint.exists() else {}
     if saved.get("stands_on") == stands_on:
         net.load_state_dict(saved["net"], strict=False)

@@ -4,9 +4,11 @@
 
 First every frame learns the unit that the alignment gives it (cross-entropy); then whole sequences
 are learnt by lattice-free MMI (:mod:`training.mmi`), with cross-entropy beside it. Both languages
-share the lower layers: batches alternate between them. The learning rate follows the share of
-``--updates`` (repeatable) or of ``--minutes`` of training time that has passed. The weights kept
-for export are an exponential average of those trained.
+share the lower layers: batches alternate between them; with ``--only``, the network is that of one
+language. The learning rate follows the share of ``--updates`` (repeatable) or of ``--minutes`` of
+training time that has passed. The weights kept for export are an exponential average of those
+trained. On a processor of several cores ``--processes`` learn at once, each from batches of its
+own, and share their gradients: two of one thread hear half as much again as one of two threads.
 """
 
 from __future__ import annotations
@@ -19,16 +21,17 @@ import json
 import multiprocessing as mp
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import distributed, nn
 
-from training import augment, network
+from training import augment, network, places
 from training.corpus import Corpus
 from training.factory import Factory, Utterance
 from training.features import mfcc
@@ -193,7 +196,7 @@ def _statistics(
 ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
     """Mean and deviation of the features; natural-log prior of each language's labels."""
     features, priors = [], {}
-    for language in LANGUAGES:
+    for language in labels:
         made = [u for i in range(400) if (u := factory.utterance(language, 10**9 + i))]
         features += [u.features for u in made[:150]]
         index = {k: i for i, k in enumerate(labels[language])}
@@ -206,17 +209,24 @@ def _statistics(
 
 
 def _exported(models: Path, net: network.Network, factory: Factory) -> network.Network:
-    made = (factory.utterance(k, 10**9 + i) for i in range(100) for k in LANGUAGES)
+    made = (factory.utterance(k, 10**9 + i) for i in range(100) for k in net.labels)
     features = [
         (u.language, torch.from_numpy(pad(u.features, len(u.features)))[None]) for u in made if u
     ]
-    return restored(models, net.labels, features, mean=net.mean, deviation=net.deviation)
+    return restored(
+        models,
+        net.labels,
+        features,
+        mean=net.mean,
+        deviation=net.deviation,
+        bottleneck=net.bottleneck,
+    )
 
 
 def _bigrams(corpus: Corpus, factory: Factory, labels: dict[str, list[str]]) -> dict[str, Bigram]:
     """The units that follow one another in what the factory says."""
     out = {}
-    for language in LANGUAGES:
+    for language in labels:
         spoken = [
             units(list(c.syllables), language)
             for c in corpus.of(language, "sentence", "phrase", "espeak")
@@ -253,8 +263,10 @@ def _tuning_sets(corpus: Corpus, labels: dict[str, list[str]]) -> dict[str, list
     from training.pronunciation import units
 
     known = {k: set(v) for k, v in labels.items()}
-    sets: dict[str, list[Utterance]] = {k: [] for k in LANGUAGES}
+    sets: dict[str, list[Utterance]] = {k: [] for k in labels}
     for c in corpus.tuning:
+        if c.language not in labels:
+            continue
         spoken = units(list(c.syllables), c.language)
         if set(spoken) <= known[c.language] and len(sets[c.language]) < 60:
             features = mfcc(mulaw(c.audio.astype(np.float32)))
@@ -283,10 +295,7 @@ class Average:
 
 def main() -> None:
     """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--data", type=Path, default=Path("../shared/data"))
-    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
-    p.add_argument("--work", type=Path, default=Path("work"))
+    p = places.parser(__doc__, "data", "queues", "work")
     p.add_argument("--minutes", type=float, default=60)
     p.add_argument("--updates", type=int, help="schedule by updates instead of minutes")
     p.add_argument("--entropy-share", type=float, default=0.4, help="of the time, without MMI")
@@ -306,12 +315,18 @@ def main() -> None:
     p.add_argument(
         "--only",
         choices=LANGUAGES,
-        help="hear one language; what comes out is of use for that one (training.export --languages)",
+        help="a network of one language (training.export --languages)",
     )
-    p.add_argument("--makers", type=int, default=1, help="processes of the speech factory")
+    p.add_argument(
+        "--bottleneck", type=int, default=network.BOTTLENECK, help="channels between two factors"
+    )
+    p.add_argument(
+        "--processes", type=int, default=1, help="that learn at once, a batch each; on processors"
+    )
+    p.add_argument("--makers", type=int, default=1, help="of the speech factory, for each process")
     p.add_argument("--device", help="cpu, cuda, cuda:1; a GPU where there is one")
     p.add_argument("--name", default="net", help="of the checkpoint in the work folder")
-    p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--threads", type=int, default=os.cpu_count(), help="of all processes together")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--keep-every", type=float, default=15, help="minutes; copies to average")
     p.add_argument("--save-every", type=float, default=240, help="seconds")
@@ -325,64 +340,109 @@ def main() -> None:
     train(a)
 
 
+@dataclass(slots=True)
+class _Task:
+    """What a process learns on, and how far that training had come when it was interrupted."""
+
+    net: network.Network
+    average: Average
+    bigrams: dict[str, Bigram]
+    sets: dict[str, list[Utterance]]
+    step: int = 0
+    spent: float = 0.0
+    #: updates and seconds of the training that this one began with
+    before: tuple[int, float] = (0, 0.0)
+    optimiser: dict[str, object] | None = None
+
+
 def train(a: argparse.Namespace) -> None:
     """Run or resume the training that the arguments describe; leaves ``work/net.pt``."""
-    device = torch.device(a.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.set_flush_denormal(True)  # several times faster on a CPU
     torch.manual_seed(a.seed)
+    if a.processes > 1:
+        torch.set_num_threads(1)  # a process with threads cannot be forked
     corpus = load(a.work)
-    labels = labels_of(corpus)
+    labels = {k: v for k, v in labels_of(corpus).items() if a.only in (None, k)}
     corpus.leave_out(a.without)
     corpus.thin_out(a.speakers)
     factory = Factory(corpus, a.data / "text", a.queues)
-    sets, bigrams = _tuning_sets(corpus, labels), _bigrams(corpus, factory, labels)
-    net = network.Network(labels)
+    task = _begun(a, corpus, labels, factory)
+    corpus.clips = []  # the factory holds what it needs
+    queues: list[mp.Queue[Batch]] = [mp.Queue(12) for _ in range(a.processes)]
+    learnt = POOLS_TO_HARD if a.start_from else 0
+    for i, queue in enumerate(q for q in queues for _ in range(a.makers)):
+        seed, pools = a.seed * 1000 + i, task.step // UPDATES_PER_POOL + learnt
+        given = (queue, factory, labels, seed, pools, list(labels))
+        mp.Process(target=_produce, args=given, daemon=True).start()
+    with tempfile.TemporaryDirectory() as meeting:  # where the processes find one another
+        at = Path(meeting) / "at"
+        for rank in range(1, a.processes):
+            mp.Process(target=_learn, args=(a, task, queues, rank, at), daemon=True).start()
+        _learn(a, task, queues, 0, at)
+
+
+def _begun(
+    a: argparse.Namespace, corpus: Corpus, labels: dict[str, list[str]], factory: Factory
+) -> _Task:
+    net = network.Network(labels, bottleneck=a.bottleneck)
     net.mean, net.deviation, priors = _statistics(factory, labels)
     net.set_priors(priors)
-    corpus.clips = []  # the factory holds what it needs
-    average, step, spent, before = Average(net), 0, 0.0, (0, 0.0)
-    states: dict[str, object] = {}
+    sets, bigrams = _tuning_sets(corpus, labels), _bigrams(corpus, factory, labels)
+    task = _Task(net, Average(net), bigrams, sets)
     checkpoint = a.work / f"{a.name}.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=False, map_location="cpu")
         net.load_state_dict(saved["net"])
-        average.net.load_state_dict(saved["average"])
-        states = saved["optimiser"]
-        step, spent, before = saved["step"], saved["spent"], saved.get("before", before)
-        average.updates = step
-        print(f"resumed at update {step}, {spent / 60:.1f} minutes", flush=True)
-    elif a.start_from and a.start_from.is_dir():
-        net.load_state_dict(_exported(a.start_from, net, factory).state_dict())
-        average.net.load_state_dict(net.state_dict())
-        trained = json.loads((a.start_from / "cmn" / "model.json").read_text())["trained"]
-        before = (trained["updates"], 60 * trained["minutes"])
-        print(f"begins with the models in {a.start_from}", flush=True)
+        task.average.net.load_state_dict(saved["average"])
+        task.average.updates = task.step = saved["step"]
+        task.spent, task.optimiser = saved["spent"], saved["optimiser"]
+        task.before = saved.get("before", task.before)
+        print(f"resumed at update {task.step}, {task.spent / 60:.1f} minutes", flush=True)
     elif a.start_from:
-        begun = torch.load(a.start_from, weights_only=False, map_location="cpu")
-        net.load_state_dict(begun["average"])
-        average.net.load_state_dict(begun["average"])
-        before = (begun["step"], begun["spent"])
+        if a.start_from.is_dir():
+            net.load_state_dict(_exported(a.start_from, net, factory).state_dict())
+            card = json.loads((a.start_from / next(iter(labels)) / "model.json").read_text())
+            task.before = (card["trained"]["updates"], 60 * card["trained"]["minutes"])
+        else:
+            begun = torch.load(a.start_from, weights_only=False, map_location="cpu")
+            net.begin_with(begun["average"])
+            updates, spent_s = begun.get("before", (0, 0.0))
+            task.before = (updates + begun["step"], spent_s + begun["spent"])
+        task.average.net.load_state_dict(net.state_dict())
         print(f"begins with {a.start_from}", flush=True)
-    queue: mp.Queue[Batch] = mp.Queue(12)
-    learnt = POOLS_TO_HARD if a.start_from else 0
-    for i in range(a.makers):
-        seed, pools = a.seed * 1000 + i, step // UPDATES_PER_POOL + learnt
-        given = (queue, factory, labels, seed, pools, [a.only] if a.only else LANGUAGES)
-        mp.Process(target=_produce, args=given, daemon=True).start()
-    # The makers were forked before the GPU is touched.
-    net.to(device)
-    average.net.to(device)
-    bigrams = {k: b.to(device) for k, b in bigrams.items()}
+    return task
+
+
+def _learn(
+    a: argparse.Namespace, task: _Task, queues: list[mp.Queue[Batch]], rank: int, meeting: Path
+) -> None:
+    """One process's part of the training: all make the same updates, the first keeps the books."""
+    torch.set_num_threads(max(1, a.threads // a.processes))
+    torch.manual_seed(a.seed + rank)
+    device = torch.device(a.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if alone := a.processes == 1:
+        share_gradients: Callable[[nn.Module], None] = lambda net: None  # noqa: E731
+    else:
+        distributed.init_process_group(
+            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=a.processes
+        )
+        share_gradients = _share_gradients
+    net, average, step = task.net.to(device), task.average, task.step
+    average.net.to(device)  # the makers were forked before the GPU is touched
+    bigrams = {k: b.to(device) for k, b in task.bigrams.items()}
     optimiser = torch.optim.AdamW(net.parameters(), a.rate, weight_decay=1e-3, betas=(0.9, 0.98))
-    if states:
-        optimiser.load_state_dict(states)
-    torch.set_num_threads(a.threads)
-    rng, told = np.random.default_rng(a.seed + step), Progress()
+    if task.optimiser:
+        optimiser.load_state_dict(task.optimiser)
+    checkpoint = a.work / f"{a.name}.pt"
+    rng, told = np.random.default_rng([a.seed + step, rank]), Progress()
+    spent = task.spent
     begin, last_save = time.monotonic() - spent, time.monotonic()
     kept = spent // (60 * a.keep_every)
     while True:
         spent = time.monotonic() - begin
         done = step / a.updates if a.updates else spent / (60 * a.minutes)
+        if not alone:
+            done = _first_says(done)
         if done >= 1:
             break
         step += 1
@@ -390,7 +450,7 @@ def train(a: argparse.Namespace) -> None:
         for group in optimiser.param_groups:
             group["lr"] = rate
         waited = time.monotonic()
-        batch = queue.get()
+        batch = queues[rank].get()
         told.waited_s += time.monotonic() - waited
         bigram = bigrams[batch.language] if done > a.entropy_share else None
         x = augment.channel(augment.warp(batch.features, rng, a.warp), rng)
@@ -403,22 +463,48 @@ def train(a: argparse.Namespace) -> None:
         loss = entropy if bigram is None else mmi + a.entropy_weight * entropy
         optimiser.zero_grad()
         loss.backward()
+        share_gradients(net)
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         optimiser.step()
+        if rank:
+            continue
         average.update(net)
         told.add(batch, entropy.item(), mmi.item())
         if step % 100 == 0:
             print(f"update {step} {100 * done:.0f} % {told.line()}", flush=True)
         if time.monotonic() - last_save > a.save_every:
-            save(checkpoint, net, average, optimiser, step, time.monotonic() - begin, before)
+            save(checkpoint, net, average, optimiser, step, time.monotonic() - begin, task.before)
             if spent // (60 * a.keep_every) > kept:
                 kept = spent // (60 * a.keep_every)
                 shutil.copy(checkpoint, a.work / f"{a.name}.{spent / 60:.0f}.pt")
             last_save = time.monotonic()
-            errors = tuning_error(average.net, sets, bigrams)
+            errors = tuning_error(average.net, task.sets, bigrams)
             print(f"  {spent / 60:.1f} min, held-out unit error {errors}", flush=True)
-    save(checkpoint, net, average, optimiser, step, spent, before)
-    print("final held-out unit error", tuning_error(average.net, sets, bigrams), flush=True)
+    if not rank:
+        save(checkpoint, net, average, optimiser, step, spent, task.before)
+        errors = tuning_error(average.net, task.sets, bigrams)
+        print("final held-out unit error", errors, flush=True)
+    if not alone:
+        distributed.destroy_process_group()
+
+
+def _first_says(value: float) -> float:
+    """What the first process has, in all of them."""
+    said = torch.tensor(value, dtype=torch.float64)
+    distributed.broadcast(said, 0)
+    return said.item()
+
+
+def _share_gradients(net: nn.Module) -> None:
+    """Mean of each gradient over the processes that have one (their batch's language uses it)."""
+    learnt = [p for p in net.parameters() if p.requires_grad]
+    has = torch.tensor([float(p.grad is not None) for p in learnt])
+    flat = [torch.zeros_like(p) if p.grad is None else p.grad for p in learnt]
+    together = torch.cat([has, *(g.flatten() for g in flat)])
+    distributed.all_reduce(together)
+    has, rest = together[: len(learnt)], together[len(learnt) :]
+    for p, given, count in zip(learnt, rest.split([p.numel() for p in learnt]), has, strict=True):
+        p.grad = given.view_as(p) / count if count else None
 
 
 class Progress:
@@ -460,6 +546,7 @@ def save(
             "average": average.net.state_dict(),
             "optimiser": optimiser.state_dict(),
             "labels": net.labels,
+            "bottleneck": net.bottleneck,
             "step": step,
             "spent": spent,
             "before": before,

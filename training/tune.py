@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from training import lm, network
+from training import lm, network, places
 from training.corpus import Corpus
 from training.export import LM_SCALE, WORD_COST, export, load_network
 from training.kaldi import write_model
@@ -29,10 +29,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--data", type=Path, default=Path("../shared/data"))
-    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
-    p.add_argument("--work", type=Path, default=Path("work"))
+    p = places.parser(__doc__, "data", "queues", "work")
     p.add_argument("--languages", nargs="+", default=["cmn", "yue"])
     p.add_argument("--checkpoints", type=Path, nargs="+", help="averaged; work/net.pt alone")
     p.add_argument("--lm-scale", type=float, nargs="+")

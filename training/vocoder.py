@@ -23,7 +23,6 @@ or child.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing as mp
 import pickle
 import time
@@ -37,6 +36,7 @@ import numpy.typing as npt
 import pyworld
 from scipy.ndimage import gaussian_filter1d
 
+from training import places
 from training.corpus import RATE_HZ, Clip, Corpus
 from training.pronunciation import LANGUAGES, parse, units
 
@@ -364,10 +364,7 @@ def _language(language: str, work: Path, data: Path, queues: Path, count: int) -
 
 def main() -> None:
     """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--data", type=Path, default=Path("../shared/data"))
-    p.add_argument("--queues", type=Path, default=Path("config/queues.yaml"))
-    p.add_argument("--work", type=Path, default=Path("work"))
+    p = places.parser(__doc__, "data", "queues", "work")
     p.add_argument("--voices", type=int, default=0, help="copies of each sentence in others")
     p.add_argument("--voices-yue", type=int, help="where Cantonese, with fewer people, has more")
     p.add_argument("--count", type=int, default=UTTERANCES, help="utterances a language")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,7 @@ MEAN, DEVIATION = torch.linspace(-2, 2, 40), torch.linspace(0.5, 3, 40)
 def net() -> network.Network:
     """Something trained a little: no norm, weight or prior as it was initialised."""
     torch.manual_seed(2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "BOTTLENECK", 48)
-        net = network.Network(LABELS)
+    net = network.Network(LABELS, bottleneck=48)
     net.set_priors({k: torch.randn(len(v)) for k, v in LABELS.items()})
     net.train()
     for norm in (m for m in net.modules() if isinstance(m, torch.nn.BatchNorm1d)):
@@ -47,11 +47,10 @@ def models(net: network.Network, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.mark.parametrize("bottleneck", [48, 64])
 def test_what_comes_back_computes_the_same(
-    net: network.Network, models: Path, bottleneck: int, monkeypatch: pytest.MonkeyPatch
+    net: network.Network, models: Path, bottleneck: int
 ) -> None:
-    monkeypatch.setattr(network, "BOTTLENECK", bottleneck)
     heard = [(k, 3 * torch.randn(4, 150, 40)) for k in LABELS for _ in range(3)]
-    back = restored(models, LABELS, heard, mean=MEAN, deviation=DEVIATION)
+    back = restored(models, LABELS, heard, mean=MEAN, deviation=DEVIATION, bottleneck=bottleneck)
     x = 3 * torch.randn(2, 150, 40)
     for language in LABELS:
         with torch.no_grad():
@@ -74,9 +73,19 @@ def test_other_labels_are_refused(models: Path) -> None:
         restored(models, labels, [], mean=MEAN, deviation=DEVIATION)
 
 
-def test_a_wider_bottleneck_than_todays_is_refused(
-    models: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_wider_bottleneck_than_the_one_wanted_is_refused(models: Path) -> None:
+    with pytest.raises(ValueError, match=r"48 wide, more than the 16 wanted"):
+        restored(models, LABELS, [], mean=MEAN, deviation=DEVIATION, bottleneck=16)
+
+
+def test_models_trained_apart_are_no_one_network(
+    net: network.Network, models: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(network, "BOTTLENECK", 16)
-    with pytest.raises(ValueError, match=r"48 wide, more than today's 16"):
-        restored(models, LABELS, [], mean=MEAN, deviation=DEVIATION)
+    shutil.copytree(models, tmp_path / "models")
+    other = copy.deepcopy(net)
+    other.first.weight.data *= 1.1
+    write_model(other, "cmn", tmp_path / "models" / "cmn" / "am" / "final.mdl")
+    given = {"mean": MEAN, "deviation": DEVIATION, "bottleneck": 48}
+    with pytest.raises(ValueError, match="cmn and yue were trained apart: go on with one of them"):
+        restored(tmp_path / "models", LABELS, [], **given)
+    restored(tmp_path / "models", {"cmn": LABELS["cmn"]}, [], **given)

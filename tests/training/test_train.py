@@ -1,0 +1,137 @@
+"""The training's loop: resumed, and shared by processes."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing as mp
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
+
+from training import augment, mmi, network, train
+from training.factory import Utterance
+
+LABELS = {"cmn": ["<blk>", "m", "a1", "a4"], "yue": ["<blk>", "m4", "aa1"]}
+
+
+def _batch(language: str, seed: int) -> train.Batch:
+    rng = np.random.default_rng(seed)
+    items = [
+        Utterance(
+            language,
+            rng.standard_normal((90, 40)).astype(np.float32),
+            LABELS[language][1:],
+            np.repeat(np.arange(len(LABELS[language]) - 1), 6),
+        )
+        for _ in range(2)
+    ]
+    for u in items:
+        u.at.resize(30, refcheck=False)
+    return train.collate(items, {u: i for i, u in enumerate(LABELS[language])})
+
+
+def _arguments(work: Path, name: str, *, updates: int, processes: int) -> argparse.Namespace:
+    return argparse.Namespace(
+        work=work,
+        name=name,
+        updates=updates,
+        processes=processes,
+        threads=1,
+        device="cpu",
+        rate=0.2,
+        seed=1,
+        warp=0.0,
+        dropout=0.0,
+        dropout_yue=None,
+        entropy_share=0.3,
+        entropy_weight=0.3,
+        save_every=1e9,
+        keep_every=1e9,
+        minutes=None,
+    )
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches as they are, so that every process learns from the same."""
+    for name in ("channel", "mask_bands", "mask_time"):
+        monkeypatch.setattr(augment, name, lambda x, _: x)
+    monkeypatch.setattr(augment, "warp", lambda x, *_: x)
+
+
+def _trained(
+    a: argparse.Namespace, batches: list[list[train.Batch | None]], *, go_on: bool = False
+) -> dict[str, torch.Tensor]:
+    """Weights after training, each process on its own batches."""
+    torch.set_num_threads(1)
+    torch.manual_seed(7)
+    net = network.Network(LABELS, bottleneck=8)
+    bigrams = {k: mmi.estimate([v[1:]] * 3, v) for k, v in LABELS.items()}
+    task = train._Task(net, train.Average(net), bigrams, {})
+    file = a.work / f"{a.name}.pt"
+    if go_on:
+        saved = torch.load(file, weights_only=False)
+        net.load_state_dict(saved["net"])
+        task.step, task.optimiser = saved["step"], saved["optimiser"]
+    queues: list[mp.Queue[train.Batch | None]] = [mp.Queue() for _ in batches]
+    for queue, given in zip(queues, batches, strict=True):
+        for batch in given:
+            queue.put(batch)
+    others = [
+        mp.get_context("fork").Process(
+            target=train._learn, args=(a, task, queues, rank, a.work / f"{a.name}.meeting")
+        )
+        for rank in range(1, a.processes)
+    ]
+    for process in others:
+        process.start()
+    train._learn(a, task, queues, 0, a.work / f"{a.name}.meeting")
+    for process in others:
+        process.join(30)
+        assert process.exitcode == 0
+    weights: dict[str, torch.Tensor] = torch.load(file, weights_only=False)["net"]
+    return weights
+
+
+def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.allclose(a[k].float(), b[k].float(), atol=1e-4) for k in a)
+
+
+@pytest.mark.usefixtures("plain")
+def test_two_processes_on_the_same_batches_learn_what_one_does(tmp_path: Path) -> None:
+    batches = [_batch(k, i) for i, k in enumerate(("cmn", "yue", "cmn", "yue"))]
+    alone = _trained(_arguments(tmp_path, "one", updates=4, processes=1), [batches])
+    both = _trained(_arguments(tmp_path, "two", updates=4, processes=2), [batches, batches])
+    assert _same(alone, both)
+    others = [_batch(k, 9 + i) for i, k in enumerate(("cmn", "yue", "cmn", "yue"))]
+    shared = _trained(_arguments(tmp_path, "mix", updates=4, processes=2), [batches, others])
+    assert not _same(alone, shared)  # what the other one hears counts
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_batch_of_the_other_language_does_not_weaken_what_a_language_has_alone(
+    tmp_path: Path,
+) -> None:
+    cmn, yue = [_batch("cmn", 1)], [_batch("yue", 2)]
+    alone = _trained(_arguments(tmp_path, "one", updates=1, processes=1), [cmn])
+    both = _trained(_arguments(tmp_path, "two", updates=1, processes=2), [cmn, yue])
+    name = "outputs.cmn.bias"
+    assert torch.allclose(alone[name], both[name], atol=1e-4)
+    other = "outputs.yue.bias"
+    assert not torch.allclose(alone[other], both[other], atol=1e-6)
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    batches = [_batch(k, i) for i, k in enumerate(("cmn", "yue", "cmn", "yue"))]
+    whole = _trained(_arguments(tmp_path, "whole", updates=4, processes=1), [batches])
+    a = _arguments(tmp_path, "parts", updates=4, processes=1)
+    a.save_every = -1.0  # after every update
+    with pytest.raises(AttributeError):
+        _trained(a, [[*batches[:2], None]])
+    assert torch.load(tmp_path / "parts.pt", weights_only=False)["step"] == 2
+    resumed = _trained(a, [batches[2:]], go_on=True)
+    assert _same(whole, resumed)
