@@ -52,9 +52,13 @@ def test_each_training_begins_with_the_one_before_and_each_language_has_its_last
         begun = after.arguments[after.arguments.index("--start-from") + 1]
         assert begun == str(Path("w") / f"{before.name}.pt")
     exports = [s for s in stages(Path("d"), Path("w"), Path("m")) if s.name.startswith("export")]
-    for exported, training in zip(exports, trainings[-2:], strict=True):
-        assert exported.arguments[-1] == str(Path("w") / f"{training.name}.pt")
-        assert (exported.name == "export-cmn") == ("--only" in training.arguments)
+    assert [s.name for s in exports] == ["export-yue", "export-cmn"]
+    narrow = next(s for s in stages(Path("d"), Path("w"), Path("m")) if s.name == "narrow")
+    assert (
+        narrow.arguments[narrow.arguments.index("--from") + 1] == trainings[-1].name == "mandarin"
+    )
+    for exported, name in zip(exports, (trainings[-2].name, "narrow"), strict=True):
+        assert exported.arguments[-1] == str(Path("w") / f"{name}.pt")
 
 
 def test_a_share_of_the_updates_is_for_a_look_at_all_stages() -> None:
