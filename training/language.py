@@ -139,7 +139,7 @@ def main() -> None:
     """Command line."""
     p = places.parser(__doc__, "data", "queues", "work", "models")
     p.add_argument("--synthetic", type=int, default=200, help="espeak-ng utterances a language")
-    p.add_argument("--cuts", type=float, nargs="+", default=[8.0, 4.0, 1.8], help="seconds")
+    p.add_argument("--cuts", type=float, nargs="+", default=[8.0, 4.0, 1.8, 1.2], help="seconds")
     p.add_argument("--no-development", action="store_true", help="do not report on it")
     a = p.parse_args()
     engines = {k: VoskEngine.load(a.models / k, k) for k in Language}
