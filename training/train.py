@@ -23,7 +23,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -420,13 +420,11 @@ def _learn(
     torch.set_num_threads(max(1, a.threads // a.processes))
     torch.manual_seed(a.seed + rank)
     device = torch.device(a.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if alone := a.processes == 1:
-        share_gradients: Callable[[nn.Module], None] = lambda net: None  # noqa: E731
-    else:
+    alone = a.processes == 1
+    if not alone:
         distributed.init_process_group(
             "gloo", init_method=f"file://{meeting}", rank=rank, world_size=a.processes
         )
-        share_gradients = _share_gradients
     net, average, step = task.net.to(device), task.average, task.step
     average.net.to(device)  # the makers were forked before the GPU is touched
     bigrams = {k: b.to(device) for k, b in task.bigrams.items()}
@@ -463,7 +461,8 @@ def _learn(
         loss = entropy if bigram is None else mmi + a.entropy_weight * entropy
         optimiser.zero_grad()
         loss.backward()
-        share_gradients(net)
+        if not alone:
+            _share_gradients(net)
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         optimiser.step()
         if rank:
