@@ -99,16 +99,22 @@ def test_one_queue_takes_every_call() -> None:
 
 def test_speech_routes_as_it_was_measured() -> None:
     scenario = load("city")
-    model = scenario_model(scenario, AFTER)
-    (navigation,) = scenario.navigation.values()
+    ((name, navigation),) = scenario.navigation.items()
+    # Asked about and denied, hence not routed.
+    counts = navigation.needs["consumer_rights"].model_copy(
+        update={
+            "routed": {"consumer_rights": 15, "urban_housing_fund": 1},
+            "confirmed": {"consumer_rights": 3, "public_security": 1},
+        }
+    )
+    needs = {**navigation.needs, "consumer_rights": counts}
+    measured = {name: navigation.model_copy(update={"needs": needs})}
+    model = scenario_model(replace(scenario, navigation=measured), AFTER)
     assert model.front_end.routing is not None
     assert all(math.isclose(sum(row), 1) for row in model.front_end.routing)
     row = dict(zip([q.name for q in model.queues], model.front_end.routing[0], strict=True))
-    counts = navigation.needs["consumer_rights"]
-    # Asked about and denied, hence not routed; whom nothing fits goes to the default queue.
-    denied = set(counts.confirmed) - set(counts.routed) - {"general"}
-    assert denied
-    assert all(row[queue] == 0 for queue in denied)
+    assert row["public_security"] == 0
+    assert row["urban_housing_fund"] > 0
     assert 0.9 < row["consumer_rights"] < 1  # one of twenty is led elsewhere
 
 
