@@ -3,8 +3,7 @@
 The weights of ``am/final.mdl`` are those of an evaluation: batch norms are folded into a scale and a
 bias, the output layer is summed up (:class:`training.network.Output`). What the norms measure is
 measured anew on utterances of the factory, so that the network that comes back computes what the
-models compute, and learns as one that was never exported. A bottleneck that is to be wider begins
-with what was there.
+models compute, and learns as one that was never exported.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ def restored(
     *,
     mean: torch.Tensor,
     deviation: torch.Tensor,
-    bottleneck: int = network.BOTTLENECK,
 ) -> Network:
     """The network of the model directories ``models/LANGUAGE``, in evaluation mode.
 
@@ -41,23 +39,25 @@ def restored(
             are measured.
         mean: (40,) of the features, by which the first layer is conditioned.
         deviation: (40,) likewise.
-        bottleneck: of the network that is wanted, at least the models'.
 
     Raises:
-        ValueError: the models have other labels, wider bottlenecks, or no lower layers in common.
+        ValueError: the models have other labels, or no lower layers in common.
     """
-    net = Network(labels, bottleneck=bottleneck).eval()
-    net.mean, net.deviation = mean, deviation
-    lowest: dict[str, np.ndarray] = {}
+    read: dict[str, dict[str, Component]] = {}
     for language, wanted in labels.items():
         folder = models / language
         has = (folder / "units.txt").read_text(encoding="utf-8").split()
         if has != wanted:
             raise ValueError(f"{folder} knows {len(has)} units, not the {len(wanted)} of today")
         parts = {c.name: c for c in read_nnet3(folder / "am" / "final.mdl").components}
-        lowest[language] = parts["first"].arrays[0]
-        if not np.array_equal(lowest[language], next(iter(lowest.values()))):
-            raise ValueError(f"{' and '.join(lowest)} were trained apart: go on with one of them")
+        read[language] = parts
+        lowest = (p["first"].arrays[0] for p in (parts, next(iter(read.values()))))
+        if not np.array_equal(*lowest):
+            raise ValueError(f"{' and '.join(read)} were trained apart: go on with one of them")
+    bottleneck = len(next(iter(read.values()))["down0"].arrays[0])
+    net = Network(labels, bottleneck=bottleneck).eval()
+    net.mean, net.deviation = mean, deviation
+    for language, parts in read.items():
         _output(net, language, parts)
         _trunk(net, language, parts)
     _measure_norms(net, features)
@@ -79,13 +79,8 @@ def _trunk(net: Network, language: str, parts: dict[str, Component]) -> None:
     net.stride.weight.data, net.stride.bias.data = _affine(parts, "stride", network.STRIDE)
     _norm(net.stride_norm, parts, "x0")
     for i, layer in enumerate(net.layers(language)):
-        down, _ = _affine(parts, f"down{i}", 2)
-        up, layer.up.bias.data = _affine(parts, f"up{i}", layer.up.kernel_size[0])
-        if (narrow := len(down)) > net.bottleneck:
-            raise ValueError(f"layer {i} is {narrow} wide, more than the {net.bottleneck} wanted")
-        layer.down.weight.data[:narrow] = down
-        layer.up.weight.data.zero_()  # what is new in a wider bottleneck counts for nothing yet
-        layer.up.weight.data[:, :narrow] = up
+        layer.down.weight.data, _ = _affine(parts, f"down{i}", 2)
+        layer.up.weight.data, layer.up.bias.data = _affine(parts, f"up{i}", layer.up.kernel_size[0])
         _norm(layer.norm, parts, f"norm{i}")
 
 

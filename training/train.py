@@ -213,14 +213,7 @@ def _exported(models: Path, net: network.Network, factory: Factory) -> network.N
     features = [
         (u.language, torch.from_numpy(pad(u.features, len(u.features)))[None]) for u in made if u
     ]
-    return restored(
-        models,
-        net.labels,
-        features,
-        mean=net.mean,
-        deviation=net.deviation,
-        bottleneck=net.bottleneck,
-    )
+    return restored(models, net.labels, features, mean=net.mean, deviation=net.deviation)
 
 
 def _bigrams(corpus: Corpus, factory: Factory, labels: dict[str, list[str]]) -> dict[str, Bigram]:
@@ -400,7 +393,7 @@ def _begun(
         print(f"resumed at update {task.step}, {task.spent / 60:.1f} minutes", flush=True)
     elif a.start_from:
         if a.start_from.is_dir():
-            net.load_state_dict(_exported(a.start_from, net, factory).state_dict())
+            net.begin_with(_exported(a.start_from, net, factory).state_dict())
             card = json.loads((a.start_from / next(iter(labels)) / "model.json").read_text())
             task.before = (card["trained"]["updates"], 60 * card["trained"]["minutes"])
         else:
