@@ -76,7 +76,7 @@ _MANDARIN = _Training(
     ),
 )
 
-#: What is left of the 256: nothing is lost to speak of, and a call costs little more than before.
+#: What is left of the 256: no syllable is lost on held-out people, and a call costs little more.
 _MANDARIN_BOTTLENECK = 144
 
 #: Of the network that hears the language.
