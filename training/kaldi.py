@@ -103,10 +103,23 @@ class _Nnet3:
         )
         return self._add(name, w.token("</FixedBiasComponent>"), scaled)
 
-    def residual(self, name: str, dim: int, y: str, x: str) -> str:
+    def total(self, name: str, dim: int, *terms: str) -> str:
         w = _Writer().token("<NoOpComponent>", "<Dim>").int32(dim).token("<BackpropScale>").real(1)
-        total = f"Sum({y},Scale({network.RESIDUAL},{x}))"
-        return self._add(name, w.token("</NoOpComponent>"), total)
+        return self._add(name, w.token("</NoOpComponent>"), f"Sum({','.join(terms)})")
+
+    def memory(self, memory: network.Memory, x: str) -> str:
+        """Means over time are recurrent nodes: a share of the last frame's and one of this one's."""
+        decays = np.repeat(network.DECAYS, network.REMEMBERED)
+        weight, bias = _affine_of(memory.gather)
+        share = 1 - decays  # of what is new; it may be taken before the ReLU
+        y = self.affine("gather", weight * share[:, None], bias * share, x)
+        y = self.nonlinear("gathered", "RectifiedLinearComponent", len(decays), y)
+        last = f"IfDefined(Offset(kept,-{network.STRIDE}))"
+        y = self.total("mean", len(decays), y, last)
+        w = _Writer().token("<FixedScaleComponent>", "<Scales>").vector(decays)
+        self._add("kept", w.token("</FixedScaleComponent>"), y)
+        y = self.affine("spread", *_affine_of(memory.spread), y)
+        return self.total("remembered", network.WIDTH, x, y)
 
 
 def _numpy(t: torch.Tensor | None) -> np.ndarray:
@@ -140,12 +153,16 @@ def _nnet3(net: Network, language: str) -> _Nnet3:
     x = g.batch_norm("x0", net.stride_norm, x)
     for i, layer in enumerate(net.layers(language)):
         step = network.STRIDE
+        if i == len(net.shared):
+            memory = net.memory[language]
+            assert isinstance(memory, network.Memory)
+            x = g.memory(memory, x)
         y = g.affine(f"down{i}", *_affine_of(layer.down), _append(x, -step * layer.left, 0))
         right = (0, step * layer.right) if layer.right else (0,)
         y = g.affine(f"up{i}", *_affine_of(layer.up), _append(y, *right))
         y = g.nonlinear(f"relu{i}", "RectifiedLinearComponent", network.WIDTH, y)
         y = g.batch_norm(f"norm{i}", layer.norm, y)
-        x = g.residual(f"x{i + 1}", network.WIDTH, y, x)
+        x = g.total(f"x{i + 1}", network.WIDTH, y, f"Scale({network.RESIDUAL},{x})")
     output = net.outputs[language]
     assert isinstance(output, network.Output)
     x = g.affine("labels", _numpy(output.weight()), _numpy(output.bias), x)

@@ -1,5 +1,8 @@
 """The acoustic model: a factored TDNN, its lower layers shared by the languages, the upper ones not.
 
+Between the two lies a memory of the call so far: means over time of what the lower layers hear, by
+which the upper ones know the speaker, the line and its noise (:class:`Memory`).
+
 Every layer exists in Kaldi nnet3 (see :mod:`training.kaldi`). Frames come in at 100 Hz; after the
 third layer everything runs at 33 Hz. Context is long on the left and short on the right, because
 what lies to the right is latency that the caller waits for. A call computes a network for each
@@ -9,6 +12,7 @@ language alone, and go on from a narrower one (:meth:`Network.begin_with`).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +26,10 @@ BOTTLENECK = 128
 FEATURES = 40
 STRIDE = 3
 RESIDUAL = 0.66
+#: What the memory's means keep of themselves from one frame of 30 ms to the next: 0.7 and 3 s.
+DECAYS = (0.957, 0.99)
+#: Channels of each mean.
+REMEMBERED = 48
 #: How much of a label's prior is divided out before decoding; 1 would be Bayes' rule.
 PRIOR_SCALE = 0.8
 #: (left, right) offsets of each layer, in frames of 30 ms.
@@ -50,6 +58,38 @@ class Layer(nn.Module):
             keep = chance >= dropout
             y = y * keep / (1 - dropout)
         return y + RESIDUAL * x[:, :, self.left : self.left + y.shape[2]]
+
+
+class Memory(nn.Module):
+    """What was heard so far, for the layers above: exponential means of some channels over time.
+
+    A frame's neighbourhood does not tell a voice, a line or a noise; their means do, as i-vectors
+    and mean normalisation do elsewhere. A mean begins at 0, so that little is held of a call's
+    first frames. One with nothing to add (as it is made) changes nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = len(DECAYS) * REMEMBERED
+        self.gather = nn.Conv1d(WIDTH, channels, 1)
+        self.spread = nn.Conv1d(channels, WIDTH, 1, bias=False)
+        nn.init.zeros_(self.spread.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, width, time) to the same."""
+        heard = torch.relu(self.gather(x)).float().chunk(len(DECAYS), 1)
+        means = [
+            y @ _mean(x.shape[2], decay).to(x.device)
+            for y, decay in zip(heard, DECAYS, strict=True)
+        ]
+        return x + self.spread(torch.cat(means, 1))
+
+
+@functools.lru_cache(64)
+def _mean(frames: int, decay: float) -> torch.Tensor:
+    """(frames, frames): the product with it is the exponential mean up to each frame."""
+    age = torch.arange(frames)[None, :] - torch.arange(frames)[:, None]
+    return torch.where(age < 0, 0.0, (1 - decay) * decay ** age.clamp(min=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +153,7 @@ class Network(nn.Module):
         layers = [[Layer(*at, bottleneck) for at in LAYERS[shared:]] for _ in labels]
         self.shared = nn.ModuleList(Layer(*at, bottleneck) for at in LAYERS[:shared])
         self.own = nn.ModuleDict(zip(labels, map(nn.ModuleList, layers), strict=True))
+        self.memory = nn.ModuleDict({k: Memory() for k in labels})
         self.outputs = nn.ModuleDict({k: Output(v) for k, v in labels.items()})
         self.set_priors({k: torch.zeros(len(v)) for k, v in labels.items()})
 
@@ -131,6 +172,8 @@ class Network(nn.Module):
         """
         mine = self.state_dict()
         for name, here in mine.items():
+            if name not in state and name.startswith("memory."):
+                continue
             there = state[name]
             if name.endswith("down.weight"):
                 if len(there) > len(here):
@@ -141,6 +184,11 @@ class Network(nn.Module):
                 here[:, : there.shape[1]] = there
             else:
                 here.copy_(there)
+
+    def keep_below(self) -> None:
+        """What the languages share learns no more: neither weights nor statistics of batch norms."""
+        for part in (self.first, self.first_norm, self.stride, self.stride_norm, self.shared):
+            part.requires_grad_(False).eval()
 
     def set_priors(self, priors: dict[str, torch.Tensor]) -> None:
         """Keep the natural-log prior of each language's labels; see :meth:`likelihoods`."""
@@ -162,7 +210,7 @@ class Network(nn.Module):
     def size(self, language: str) -> int:
         """Trained parameters of a language's network."""
         parts = (self.first, self.first_norm, self.stride, self.stride_norm)
-        own = (*parts, *self.layers(language), self.outputs[language])
+        own = (*parts, *self.layers(language), self.memory[language], self.outputs[language])
         return sum(p.numel() for m in own for p in m.parameters())
 
     def trunk(self, x: torch.Tensor, language: str, dropout: float = 0.0) -> torch.Tensor:
@@ -170,7 +218,9 @@ class Network(nn.Module):
         x = ((x - self.mean) / self.deviation).transpose(1, 2)
         x = self.first_norm(torch.relu(self.first(x)))
         x = self.stride_norm(torch.relu(self.stride(x)))
-        for layer in self.layers(language):
+        for i, layer in enumerate(self.layers(language)):
+            if i == len(self.shared):
+                x = self.memory[language](x)
             x = layer(x, dropout)
         return x
 

@@ -1,7 +1,8 @@
 """Kaldi's ``final.mdl`` read back: the nnet3 network that :mod:`training.kaldi` wrote, as arrays.
 
 Only what this project writes is understood: fixed affine, scale and bias components, ReLU, no-op and
-log-softmax, and the descriptors ``Append``, ``Offset``, ``Sum`` and ``Scale`` of one level.
+log-softmax, and the descriptors ``Append``, ``Offset``, ``Sum`` and ``Scale`` of one level, and
+``IfDefined(Offset(...))``, which is how a node reads what a later one made of an earlier frame.
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One input of a node: another node's value ``offset`` frames of 10 ms later, times ``scale``."""
+    """One input of a node: another node's value ``offset`` frames of 10 ms later, times ``scale``.
+
+    What is ``recurrent`` counts as 0 before the first frame.
+    """
 
     node: str
     offset: int = 0
     scale: float = 1.0
+    recurrent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Nnet3:
-    """A network: its components, the later ones after those that they need."""
+    """A network: its components, the later ones after those that they need, but for recurrence."""
 
     components: tuple[Component, ...]
     output: str  # the component whose value is the result
@@ -159,14 +164,14 @@ def _descriptor(text: str) -> tuple[tuple[Term, ...], bool]:
     """``Append(Offset(a,-1),a)``, ``Sum(a,Scale(0.5,b))`` or a name."""
     if text.startswith(("Append(", "Sum(")):
         head, _, inside = text.partition("(")
-        parts = re.findall(r"\w+\([^()]*\)|\w+", inside[:-1])
+        parts = re.findall(r"IfDefined\(.*?\)\)|\w+\([^()]*\)|\w+", inside[:-1])
         return tuple(_term(part) for part in parts), head == "Append"
     return (_term(text),), True
 
 
 def _term(text: str) -> Term:
-    if match := re.fullmatch(r"Offset\((\w+),(-?\d+)\)", text):
-        return Term(match[1], offset=int(match[2]))
+    if match := re.fullmatch(r"(IfDefined\()?Offset\((\w+),(-?\d+)\)\)?", text):
+        return Term(match[2], offset=int(match[3]), recurrent=bool(match[1]))
     if match := re.fullmatch(r"Scale\(([-\d.e]+),(\w+)\)", text):
         return Term(match[2], scale=float(match[1]))
     if not re.fullmatch(r"\w+", text):

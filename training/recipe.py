@@ -7,7 +7,7 @@ The languages are trained together, so one command makes both models. A stage th
 done again (``work/recipe/STAGE`` says that it is); the trainings resume from their own checkpoints,
 and the seeds are fixed. ``--from STAGE`` does that stage anew, and those after it.
 
-The four trainings are those of the models that ship, each begun with the weights of the one
+The six trainings are those of the models that ship, each begun with the weights of the one
 before; what they are for stands in docs/model-builder.md. Their length is counted in updates, so
 that a faster machine makes the same models sooner.
 """
@@ -47,37 +47,53 @@ class Stage:
 @dataclass(frozen=True, slots=True)
 class _Training:
     name: str
+    begins: str | None
+    """Name of the training whose weights it goes on with."""
     updates: int
-    arguments: tuple[str, ...]
+    arguments: str
 
+
+#: MMI from the start, with a little cross-entropy beside it.
+_SEQUENCES = "--entropy-share 0 --entropy-weight 0.15 "
+#: What is left of the 256: no syllable is lost on held-out people, and a call costs little more.
+_MANDARIN_BOTTLENECK = 144
 
 _TRAININGS = (
     # Frames as the alignment labels them, then lattice-free MMI.
-    _Training("first", 27_000, ("--entropy-share", "0.4", "--rate", "2e-3")),
+    _Training("first", None, 27_000, "--entropy-share 0.4 --rate 2e-3"),
     # Vocoder speech, and more dropout; MMI from the start.
-    _Training("second", 33_000, ("--entropy-share", "0", "--rate", "2e-3", "--dropout", "0.1")),
+    _Training("second", "first", 33_000, "--entropy-share 0 --rate 2e-3 --dropout 0.1"),
     # Layers of each language's own learn what is particular to it.
     _Training(
         "third",
+        "second",
         15_500,
-        (
-            *("--entropy-share", "0", "--entropy-weight", "0.15", "--rate", "1e-3"),
-            *("--dropout", "0.07", "--dropout-yue", "0.15", "--warp", "0.06"),
-        ),
+        _SEQUENCES + "--rate 1e-3 --dropout 0.07 --dropout-yue 0.15 --warp 0.06",
+    ),
+    # Mandarin alone, in a wider network: it had more to learn than the one of both could hold.
+    _Training(
+        "mandarin",
+        "third",
+        11_000,
+        _SEQUENCES
+        + "--only cmn --bottleneck 256 --processes 2 --rate 1.5e-3 --dropout 0.1 --warp 0.08",
+    ),
+    # Each language once more by itself. What hears Cantonese below stays as Mandarin made it, who
+    # speaks in more voices.
+    _Training(
+        "last-cmn",
+        "narrow",
+        9_000,
+        _SEQUENCES
+        + f"--only cmn --bottleneck {_MANDARIN_BOTTLENECK} --rate 1e-3 --dropout 0.07 --warp 0.06",
+    ),
+    _Training(
+        "last-yue",
+        "third",
+        9_000,
+        _SEQUENCES + "--only yue --keep-below --rate 1e-3 --dropout 0.15 --warp 0.08",
     ),
 )
-#: Mandarin alone, in a wider network: it had more to learn than the one of both could hold.
-_MANDARIN = _Training(
-    "mandarin",
-    11_000,
-    (
-        *("--only", "cmn", "--bottleneck", "256", "--processes", "2", "--entropy-share", "0"),
-        *("--entropy-weight", "0.15", "--rate", "1.5e-3", "--dropout", "0.1", "--warp", "0.08"),
-    ),
-)
-
-#: What is left of the 256: no syllable is lost on held-out people, and a call costs little more.
-_MANDARIN_BOTTLENECK = 144
 
 #: Of the network that hears the language.
 _SOUND_UPDATES = 4_000
@@ -97,22 +113,22 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
         Stage("prepare", "training.prepare", at),
         Stage("vocoder", "training.vocoder", at),
     ]
-    before: Path | None = None
-    for seed, training in enumerate((*_TRAININGS, _MANDARIN), 1):
-        if training is _TRAININGS[-1]:  # the others before it do without
+    for seed, training in enumerate(_TRAININGS, 1):
+        if training.name == "third":  # those before it do without
             voices = ("--voices", "1", "--voices-yue", "6")
             found.append(Stage("voices", "training.vocoder", (*at, *voices)))
         updates = str(max(1, round(training.updates * updates_share)))
-        begins = ("--start-from", str(before)) if before else ()
         given = (*at, "--name", training.name, "--seed", str(seed), "--updates", updates)
-        found.append(Stage(training.name, "training.train", (*given, *begins, *training.arguments)))
-        before = work / f"{training.name}.pt"
-    narrower = ("--name", "narrow", "--bottleneck", str(_MANDARIN_BOTTLENECK))
+        begins = ("--start-from", str(work / f"{training.begins}.pt")) if training.begins else ()
+        options = (*given, *begins, *training.arguments.split())
+        found.append(Stage(training.name, "training.train", options))
+        if training.name == "mandarin":
+            narrower = ("--name", "narrow", "--bottleneck", str(_MANDARIN_BOTTLENECK))
+            found.append(Stage("narrow", "training.narrow", (*at, "--from", "mandarin", *narrower)))
     sound = ("--updates", str(max(1, round(_SOUND_UPDATES * updates_share))))
     found += [
-        Stage("narrow", "training.narrow", (*at, "--from", _MANDARIN.name, *narrower)),
-        _export("yue", _TRAININGS[-1].name, at, models),
-        _export("cmn", "narrow", at, models),
+        _export("cmn", at, models),
+        _export("yue", at, models),
         Stage("sound", "training.spoken_language", (*at, "--models", str(models), *sound)),
         Stage("language", "training.language", (*at, "--models", str(models))),
     ]
@@ -125,8 +141,8 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
     return [*found, Stage("evaluate", "training.evaluate", evaluation)]
 
 
-def _export(language: str, name: str, at: tuple[str, ...], models: Path) -> Stage:
-    checkpoint = Path(at[at.index("--work") + 1]) / f"{name}.pt"
+def _export(language: str, at: tuple[str, ...], models: Path) -> Stage:
+    checkpoint = Path(at[at.index("--work") + 1]) / f"last-{language}.pt"
     made = ("--languages", language, "--checkpoints", str(checkpoint))
     return Stage(f"export-{language}", "training.export", (*at, "--models", str(models), *made))
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from training import network
-from training.network import Network
+from training.network import Memory, Network
 from training.nnet3 import Component, read_nnet3
 
 __all__ = ["restored"]
@@ -60,6 +60,8 @@ def restored(
     for language, parts in read.items():
         _output(net, language, parts)
         _trunk(net, language, parts)
+        if "gather" in parts:  # models of before have no memory
+            _memory(net.memory[language], parts)
     _measure_norms(net, features)
     return net
 
@@ -82,6 +84,14 @@ def _trunk(net: Network, language: str, parts: dict[str, Component]) -> None:
         layer.down.weight.data, _ = _affine(parts, f"down{i}", 2)
         layer.up.weight.data, layer.up.bias.data = _affine(parts, f"up{i}", layer.up.kernel_size[0])
         _norm(layer.norm, parts, f"norm{i}")
+
+
+def _memory(memory: nn.Module, parts: dict[str, Component]) -> None:
+    assert isinstance(memory, Memory)
+    share = torch.from_numpy(1 - parts["kept"].arrays[0])
+    weight, bias = _affine(parts, "gather", 1)
+    memory.gather.weight.data, memory.gather.bias.data = weight / share[:, None, None], bias / share
+    memory.spread.weight.data, _ = _affine(parts, "spread", 1)
 
 
 def _norm(norm: nn.BatchNorm1d, parts: dict[str, Component], name: str) -> None:

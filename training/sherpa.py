@@ -4,8 +4,9 @@
 
 The network becomes an ONNX graph with the interface of sherpa-onnx's streaming ``zipformer2_ctc``
 (``online-zipformer2-ctc-model.cc``): features of a chunk and states in, log-likelihoods and states
-out. Of the states, the first holds the feature frames to the left of the chunk, the last counts the
-frames so far, and the rest, which that interface asks for, are passed through. sherpa-onnx computes
+out. Of the states, the first holds the feature frames to the left of the chunk, the fifth the means
+that the network remembers, the last counts the frames so far, and the rest, which that interface
+asks for, are passed through. sherpa-onnx computes
 log-mel energies; the cosine transform to Kaldi's MFCC is the graph's first operation.
 
 A chunk is 10 output frames, 0.3 s; the frames on its left are computed anew each time, which costs
@@ -52,7 +53,11 @@ def _needed(net: Nnet3, frames: range) -> dict[str, list[int]]:
     """The times at which each node's value is needed for the output at ``frames``."""
     times: dict[str, set[int]] = {net.output: set(frames)}
     for component in reversed(net.components):
+        if component.name not in times:  # only recurrence needs it
+            continue
         for term in component.terms:
+            if term.recurrent:
+                continue
             wanted = {t + term.offset for t in times[component.name]}
             times.setdefault(term.node, set()).update(wanted)
     return {name: sorted(t) for name, t in times.items()}
@@ -93,6 +98,31 @@ def _apply(graph: _Graph, component: Component, times: dict[str, list[int]]) -> 
             return graph.add("Identity", [joined], name)
 
 
+def _recurrent_mean(
+    graph: _Graph, mean: Component, decays: np.ndarray, times: dict[str, list[int]], before: str
+) -> tuple[str, str]:
+    """Each channel's exponential mean at its times, and as the next chunk needs it.
+
+    ``before``, (batch, channels, 1), is the mean of the frame before the first of these times.
+    """
+    name, at = mean.name, times[mean.name]
+    if at != list(range(at[0], at[-1] + 1, STRIDE)) or mean.terms[0].offset:
+        raise ValueError(f"the node {name} is needed at {at}, not at every third frame")
+    age = np.arange(len(at))[:, None] - np.arange(len(at))[None, :]
+    shares = np.where(age < 0, 0.0, decays[:, None, None] ** np.maximum(age, 0))
+    weight = graph.constant(f"{name}.weight", shares.astype(np.float32))  # (channels, to, from)
+    source = graph.add("Transpose", [mean.terms[0].node], f"{name}.in", perm=[2, 1, 0])
+    new = graph.add("MatMul", [weight, source], f"{name}.new")  # (channels, times, batch)
+    left = decays[:, None] ** np.arange(1, len(at) + 1)
+    kept = graph.constant(f"{name}.left", left.astype(np.float32))
+    old = graph.add("Mul", [before, kept], f"{name}.old")  # (batch, channels, times)
+    added = graph.add("Transpose", [new], f"{name}.added", perm=[2, 0, 1])
+    total = graph.add("Add", [added, old], f"{name}.total")
+    last = graph.constant(f"{name}.last", np.array([CHUNK // STRIDE - 1], np.int64))
+    after = graph.add("Gather", [total, last], f"{name}.after", axis=2)
+    return graph.add("Transpose", [total], name, perm=[0, 2, 1]), after
+
+
 def to_onnx(net: Nnet3) -> onnx.ModelProto:
     """The network with the interface of sherpa-onnx's streaming ``zipformer2_ctc``."""
     times = _needed(net, range(0, CHUNK, STRIDE))
@@ -116,21 +146,30 @@ def to_onnx(net: Nnet3) -> onnx.ModelProto:
     graph.add("Add", [seen, chunk], "new_states_7")
     cepstra = graph.add("MatMul", [joined, graph.constant("dct", dct())], "cepstra")
     graph.frames(cepstra, [t + left for t in times["input"]], "input")
+    by_name = {c.name: c for c in net.components}
+    remembered, means = 4, "states_4"  # of a network that remembers nothing
     for component in net.components:
-        _apply(graph, component, times)
+        again = [t.node for t in component.terms if t.recurrent]
+        if again:
+            decays = by_name[again[0]].arrays[0].astype(float)
+            remembered = len(decays)
+            _, means = _recurrent_mean(graph, component, decays, times, "states_4")
+        elif component.name in times:
+            _apply(graph, component, times)
     graph.add("Identity", [net.output], "log_probs")
     states: list[tuple[str, int, list[Any]]] = [
         ("states_0", TensorProto.FLOAT, [left, "N", COEFFICIENTS]),
         ("states_1", TensorProto.FLOAT, [1, "N", left, 3]),
         ("states_2", TensorProto.FLOAT, [left, "N", 1]),
         ("states_3", TensorProto.FLOAT, [left, "N", 1]),
-        ("states_4", TensorProto.FLOAT, ["N", 4, 1]),
-        ("states_5", TensorProto.FLOAT, ["N", 4, 1]),
+        ("states_4", TensorProto.FLOAT, ["N", remembered, 1]),
+        ("states_5", TensorProto.FLOAT, ["N", remembered, 1]),
         ("states_6", TensorProto.FLOAT, ["N", 128, 3, 19]),
         ("states_7", TensorProto.INT64, ["N"]),
     ]
-    for name, _, _ in states[1:7]:
-        graph.add("Identity", [name], f"new_{name}")
+    passed = {name: name for name, _, _ in states[1:7]} | {"states_4": means}
+    for name, source in passed.items():
+        graph.add("Identity", [source], f"new_{name}")
     value = helper.make_tensor_value_info
     model = helper.make_model(
         helper.make_graph(
@@ -151,7 +190,7 @@ def to_onnx(net: Nnet3) -> onnx.ModelProto:
     )
     facts = {
         "model_type": "zipformer2",
-        "encoder_dims": 4,
+        "encoder_dims": remembered,
         "query_head_dims": COEFFICIENTS,
         "value_head_dims": 1,
         "num_heads": 1,

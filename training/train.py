@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -286,6 +287,47 @@ class Average:
                     mine.copy_(new)
 
 
+class Optimiser:
+    """Muon for the weights of convolutions, AdamW for all else.
+
+    Muon (Jordan et al. 2024) moves a matrix along all its directions alike; it had after 300 updates
+    what AdamW alone has after some 500. Its steps are as long as AdamW's would be (Liu et al. 2025,
+    *Muon is scalable for LLM training*), times ``SHORTER``.
+    """
+
+    SHORTER = 0.5
+
+    def __init__(self, net: nn.Module, rate: float) -> None:
+        learnt = [w for w in net.parameters() if w.requires_grad]
+        self.kernels = [w for w in learnt if w.ndim == 3]
+        # Muon takes matrices: the same weights, seen as (out, in * taps).
+        self.matrices = [nn.Parameter(w.data.view(len(w), -1)) for w in self.kernels]
+        rest = [w for w in learnt if w.ndim != 3]
+        self.adam = torch.optim.AdamW(rest, rate, weight_decay=1e-3, betas=(0.9, 0.98))
+        self.muon = torch.optim.Muon(
+            self.matrices, self.SHORTER * rate, weight_decay=1e-3, adjust_lr_fn="match_rms_adamw"
+        )
+
+    def step(self, rate: float) -> None:
+        """Move the weights by their gradients, at a learning rate."""
+        for optimiser, factor in ((self.adam, 1.0), (self.muon, self.SHORTER)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+        for matrix, kernel in zip(self.matrices, self.kernels, strict=True):
+            matrix.grad = None if kernel.grad is None else kernel.grad.view_as(matrix)
+        self.adam.step()
+        self.muon.step()
+
+    def state_dict(self) -> dict[str, object]:
+        """For a checkpoint."""
+        return {"adam": self.adam.state_dict(), "muon": self.muon.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint of the same network."""
+        self.adam.load_state_dict(state["adam"])
+        self.muon.load_state_dict(state["muon"])
+
+
 def main() -> None:
     """Command line."""
     p = places.parser(__doc__, "data", "queues", "work")
@@ -312,6 +354,9 @@ def main() -> None:
     )
     p.add_argument(
         "--bottleneck", type=int, default=network.BOTTLENECK, help="channels between two factors"
+    )
+    p.add_argument(
+        "--keep-below", action="store_true", help="the layers that languages share stay as they are"
     )
     p.add_argument(
         "--processes", type=int, default=1, help="that learn at once, a batch each; on processors"
@@ -345,7 +390,7 @@ class _Task:
     spent: float = 0.0
     #: updates and seconds of the training that this one began with
     before: tuple[int, float] = (0, 0.0)
-    optimiser: dict[str, object] | None = None
+    optimiser: dict[str, Any] | None = None
 
 
 def train(a: argparse.Namespace) -> None:
@@ -421,7 +466,9 @@ def _learn(
     net, average, step = task.net.to(device), task.average, task.step
     average.net.to(device)  # the makers were forked before the GPU is touched
     bigrams = {k: b.to(device) for k, b in task.bigrams.items()}
-    optimiser = torch.optim.AdamW(net.parameters(), a.rate, weight_decay=1e-3, betas=(0.9, 0.98))
+    if a.keep_below:
+        net.keep_below()
+    optimiser = Optimiser(net, a.rate)
     if task.optimiser:
         optimiser.load_state_dict(task.optimiser)
     checkpoint = a.work / f"{a.name}.pt"
@@ -438,8 +485,6 @@ def _learn(
             break
         step += 1
         rate = a.rate * min(1.0, step / 200) * max(0.01, 1 - done)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
         waited = time.monotonic()
         batch = queues[rank].get()
         told.waited_s += time.monotonic() - waited
@@ -452,12 +497,12 @@ def _learn(
         batch, x = batch.to(device), x.to(device)
         entropy, mmi = loss_of(net, batch, x, dropout, bigram=bigram)
         loss = entropy if bigram is None else mmi + a.entropy_weight * entropy
-        optimiser.zero_grad()
+        net.zero_grad()
         loss.backward()
         if not alone:
             _share_gradients(net)
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
-        optimiser.step()
+        optimiser.step(rate)
         if rank:
             continue
         average.update(net)
@@ -525,7 +570,7 @@ def save(
     path: Path,
     net: network.Network,
     average: Average,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     step: int,
     spent: float,
     before: tuple[int, float],

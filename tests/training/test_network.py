@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
 
-from training.network import Network
+from training.network import DECAYS, WIDTH, Memory, Network
 
 LABELS = {"cmn": ["<blk>", "m", "a1", "a4"], "yue": ["<blk>", "m4", "aa1"]}
 
@@ -37,6 +37,44 @@ def test_a_wider_network_of_one_language_begins_with_what_the_narrow_one_compute
     assert layer.down.weight[16:].abs().sum() > 0
     assert layer.up.weight.grad is not None
     assert layer.up.weight.grad[:, 16:].abs().sum() > 0
+
+
+def test_one_that_remembers_begins_with_what_one_without_memory_computes(narrow: Network) -> None:
+    state = {k: v for k, v in narrow.state_dict().items() if not k.startswith("memory.")}
+    net = Network(LABELS, bottleneck=16).eval()
+    net.begin_with(state)
+    x = torch.randn(2, 150, 40)
+    with torch.no_grad():
+        assert torch.equal(net(x, "cmn"), narrow(x, "cmn"))
+
+
+def test_memory_is_of_the_past_and_fades() -> None:
+    torch.manual_seed(6)
+    memory = Memory()
+    torch.nn.init.normal_(memory.spread.weight)
+    x = torch.randn(1, WIDTH, 400)
+    changed = x.clone()
+    changed[:, :, 100] += 1
+    with torch.no_grad():
+        moved = (memory(changed) - memory(x)).abs().amax(1)[0]
+    assert moved[:100].max() == 0
+    assert moved[101] > 10 * moved[399] > 0
+    assert moved[101:].diff().max() <= 1e-4
+
+
+def test_means_are_those_of_their_definition() -> None:
+    torch.manual_seed(7)
+    memory = Memory()
+    x = torch.randn(1, WIDTH, 30)
+    with torch.no_grad():
+        memory.spread.weight.zero_()
+        memory.spread.weight[:96, :, 0] = torch.eye(96)
+        heard, got = torch.relu(memory.gather(x))[0], (memory(x) - x)[0]
+    for channels, decay in zip((range(48), range(48, 96)), DECAYS, strict=True):
+        mean = torch.zeros(48)
+        for t in range(30):
+            mean = decay * mean + (1 - decay) * heard[channels, t]
+            assert torch.allclose(got[channels, t], mean, atol=1e-4)
 
 
 def test_a_narrower_one_cannot_go_on(narrow: Network) -> None:

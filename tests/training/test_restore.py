@@ -28,6 +28,8 @@ def net() -> network.Network:
     for norm in (m for m in net.modules() if isinstance(m, torch.nn.BatchNorm1d)):
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
         torch.nn.init.normal_(norm.bias)
+    for memory in net.memory.values():
+        torch.nn.init.normal_(memory.spread.weight, std=0.1)
     with torch.no_grad():
         for _ in range(5):
             for language in LABELS:

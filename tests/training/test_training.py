@@ -51,6 +51,7 @@ def _arguments(work: Path, name: str, *, updates: int, processes: int) -> argpar
         save_every=1e9,
         keep_every=1e9,
         minutes=None,
+        keep_below=False,
     )
 
 
@@ -135,3 +136,39 @@ def test_a_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path: Path
     assert torch.load(tmp_path / "parts.pt", weights_only=False)["step"] == 2
     resumed = _trained(a, [batches[2:]], go_on=True)
     assert _same(whole, resumed)
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_languages_share_is_kept_where_wanted(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    begun = network.Network(LABELS, bottleneck=8).state_dict()
+    a = _arguments(tmp_path, "kept", updates=3, processes=1)
+    a.keep_below = True
+    kept = _trained(a, [[_batch("yue", i) for i in range(3)]])
+    changed = {k for k in kept if not torch.equal(begun[k], kept[k])}
+    assert {k.split(".")[0] for k in changed} == {"own", "memory", "outputs"}
+    assert all(".yue." in k for k in changed)
+    assert any(k.endswith("running_mean") for k in changed)
+
+
+def test_muon_and_adam_each_take_their_weights_one_step_down() -> None:
+    torch.manual_seed(8)
+    layer = torch.nn.Conv1d(4, 6, 3)
+    optimiser = train.Optimiser(layer, 0.1)
+    x = torch.randn(5, 4, 9)
+
+    def loss() -> torch.Tensor:
+        return (layer(x) ** 2).mean()
+
+    before, kernel = loss(), layer.weight.detach().clone()
+    before.backward()
+    optimiser.step(0.05)
+    assert loss() < before
+    # Muon's step has all singular values about alike, and is as long as its rate says.
+    moved = (layer.weight.detach() - kernel).view(6, -1)
+    values = torch.linalg.svdvals(moved)
+    assert values.max() < 2 * values.min()
+    length = (
+        0.2 * 0.05 * train.Optimiser.SHORTER * 12**0.5
+    )  # of a direction: 0.2 x rate x sqrt(longer side)
+    assert values.mean() == pytest.approx(length, rel=0.3)
