@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -66,3 +67,9 @@ def test_nothing_is_named_that_is_not_there() -> None:
 def test_a_module_that_is_not_named_is_missed() -> None:
     assert not is_named("ivr/intent/telepathy.py")
     assert not is_named("ivr/telepathy.py")
+
+
+def test_no_test_loads_another_openfst_beside_vosk() -> None:
+    # Every process that runs tests has loaded all their modules by now. Two versions in one process
+    # share what each lays out in its own way, and the process dies in some other test.
+    assert not {"_pywrapfst", "pywrapfst", "pynini", "kaldilm"} & set(sys.modules)

@@ -11,15 +11,13 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
-
 from training import lm, places
+from training.checkpoint import load_network
 from training.corpus import Corpus
-from training.graph import build_graph
 from training.kaldi import write_model
-from training.network import BOTTLENECK, Network
+from training.network import Network
 
-__all__ = ["MFCC_CONF", "MODEL_CONF", "export", "export_network", "load_network", "main"]
+__all__ = ["MFCC_CONF", "MODEL_CONF", "export", "export_network", "main"]
 
 MFCC_CONF = """\
 --sample-frequency=8000
@@ -58,25 +56,6 @@ LANGUAGE_NAMES = {"cmn": "Mandarin", "yue": "Cantonese"}
 UNITS = "units.txt"
 
 
-def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
-    """The averaged network of a checkpoint, in evaluation mode, and what it was trained for.
-
-    Several checkpoints of one training are averaged weight by weight (Izmailov et al. 2018,
-    *Averaging weights leads to wider optima*); batch-norm statistics too.
-    """
-    saved = [torch.load(path, weights_only=False, map_location="cpu") for path in checkpoints]
-    net = Network(saved[-1]["labels"], bottleneck=saved[-1].get("bottleneck", BOTTLENECK))
-    state = saved[-1]["average"]
-    for name, value in state.items():
-        if value.dtype.is_floating_point:
-            state[name] = torch.stack([s["average"][name] for s in saved]).mean(0)
-    net.load_state_dict(state)
-    last = max(saved, key=lambda s: float(s["step"]))
-    updates, spent_s = last.get("before", (0, 0.0))
-    minutes = (spent_s + last["spent"]) / 60
-    return net.eval(), {"updates": updates + last["step"], "minutes": round(minutes, 1)}
-
-
 def export_network(net: Network, language: str, folder: Path) -> None:
     """Acoustic model and configuration; a graph that is there stays as it is."""
     write_model(net, language, folder / "am" / "final.mdl")
@@ -99,15 +78,7 @@ def export(
 ) -> None:
     """One model directory: acoustic model, configuration, graph."""
     export_network(net, language, folder)
-    build_graph(
-        language,
-        net.labels[language],
-        readings,
-        arpa,
-        folder,
-        lm_scale=lm_scale,
-        word_cost=word_cost,
-    )
+    rebuild_graph(language, folder, readings, arpa, lm_scale=lm_scale, word_cost=word_cost)
 
 
 def card(net: Network, language: str, trained: dict[str, float]) -> dict[str, object]:
@@ -150,8 +121,15 @@ def rebuild_graph(
     word_cost: float,
 ) -> None:
     """The decoding graph of a model directory anew, its network as it is."""
+    # Not above: OpenFst must not be loaded beside Vosk, which brings another version of it.
+    from training.graph import build_graph
+
     labels = (folder / UNITS).read_text(encoding="utf-8").split()
     build_graph(language, labels, readings, arpa, folder, lm_scale=lm_scale, word_cost=word_cost)
+
+
+def _renew_card(folder: Path) -> None:
+    """The card of a model with another graph: of today, and not measured."""
     file = folder / "model.json"
     content = json.loads(file.read_text(encoding="utf-8"))
     updates = content["version"].rpartition(".")[2]
@@ -186,6 +164,7 @@ def main() -> None:
         cost = WORD_COST[language] if a.word_cost is None else a.word_cost
         if a.graph_only:
             rebuild_graph(language, folder, readings, arpa, lm_scale=scale, word_cost=cost)
+            _renew_card(folder)
         else:
             export(net, language, folder, readings, arpa, lm_scale=scale, word_cost=cost)
             _write_card(net, language, folder, trained)

@@ -39,7 +39,8 @@ def spoken_by(corpus: Corpus, language: str, count: int) -> list[Clip]:
 
 def closed(clips: list[Clip], language: str, folder: Path, checkpoint: Path) -> None:
     """A model directory that knows what the clips say, and nothing else."""
-    from training.export import export, load_network
+    from training.checkpoint import load_network
+    from training.export import export
 
     net, _ = load_network(checkpoint)
     words: lm.Lexicon = {"-".join(c.syllables): [c.syllables] for c in clips}

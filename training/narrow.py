@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from training import places
-from training.export import load_network
+from training.checkpoint import load_network
 from training.factory import Factory
 from training.network import WIDTH, Layer, Network
 from training.prepare import load

@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from training import lm, network, places
+from training.checkpoint import load_network
 from training.corpus import Corpus
-from training.export import LM_SCALE, WORD_COST, export, load_network
+from training.export import LM_SCALE, WORD_COST, export
 from training.kaldi import write_model
 
 __all__ = ["main"]

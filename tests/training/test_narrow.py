@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
-pytest.importorskip("pywrapfst", reason="needs the training extra: pip install -e .[training]")
 
 from training.narrow import narrowed
 from training.network import Network

@@ -32,7 +32,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
 
 
 def test_every_option_is_one_of_its_module() -> None:
-    # Read, not run: commands that use Vosk and those that use OpenFst lock each other in a process.
+    # Read, not run: those that build graphs bring another OpenFst than Vosk's (see test_smoke).
     for stage in stages(Path("data"), Path("work"), Path("models")):
         if stage.module == "ivr":
             continue

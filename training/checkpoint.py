@@ -1,0 +1,30 @@
+"""What a training leaves behind, read as a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from training.network import BOTTLENECK, Network
+
+__all__ = ["load_network"]
+
+
+def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
+    """The averaged network of a checkpoint, in evaluation mode, and what it was trained for.
+
+    Several checkpoints of one training are averaged weight by weight (Izmailov et al. 2018,
+    *Averaging weights leads to wider optima*); batch-norm statistics too.
+    """
+    saved = [torch.load(path, weights_only=False, map_location="cpu") for path in checkpoints]
+    net = Network(saved[-1]["labels"], bottleneck=saved[-1].get("bottleneck", BOTTLENECK))
+    state = saved[-1]["average"]
+    for name, value in state.items():
+        if value.dtype.is_floating_point:
+            state[name] = torch.stack([s["average"][name] for s in saved]).mean(0)
+    net.load_state_dict(state)
+    last = max(saved, key=lambda s: float(s["step"]))
+    updates, spent_s = last.get("before", (0, 0.0))
+    minutes = (spent_s + last["spent"]) / 60
+    return net.eval(), {"updates": updates + last["step"], "minutes": round(minutes, 1)}
