@@ -9,7 +9,7 @@ keeps the place of every unit.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,7 +106,15 @@ def frame_units(spans: np.ndarray, frames: int) -> np.ndarray:
 class Factory:
     """Makes utterances of both languages; the same seed makes the same utterance."""
 
-    def __init__(self, corpus: Corpus, text_folder: Path, queues: Path) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        text_folder: Path,
+        queues: Path,
+        *,
+        revoiced: Mapping[str, float] = REVOICED,
+    ) -> None:
+        self.revoiced_share = revoiced
         self.real, self.synthetic, self.resynthesis, self.revoiced = {}, {}, {}, {}
         for language, kinds in (("cmn", ("sentence",)), ("yue", ("sentence", "phrase"))):
             clips = corpus.of(language, *kinds)
@@ -149,7 +157,7 @@ class Factory:
 
     def _sentence(self, language: str, rng: np.random.Generator) -> Speech:
         made = self.revoiced[language]
-        if made and rng.random() < REVOICED[language]:
+        if made and rng.random() < self.revoiced_share[language]:
             return Speech.of(made[rng.integers(len(made))])
         speech = Speech.of(self.real[language][rng.integers(len(self.real[language]))])
         if len(speech.samples) < 2 * RATE_HZ and rng.random() < 0.5:  # short ones also in pairs
