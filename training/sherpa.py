@@ -159,7 +159,7 @@ def to_onnx(net: Nnet3) -> onnx.ModelProto:
     graph.add("Identity", [net.output], "log_probs")
     states: list[tuple[str, int, list[Any]]] = [
         ("states_0", TensorProto.FLOAT, [left, "N", COEFFICIENTS]),
-        ("states_1", TensorProto.FLOAT, [1, "N", left, 3]),
+        ("states_1", TensorProto.FLOAT, [1, "N", left, 3 * remembered // 4]),
         ("states_2", TensorProto.FLOAT, [left, "N", 1]),
         ("states_3", TensorProto.FLOAT, [left, "N", 1]),
         ("states_4", TensorProto.FLOAT, ["N", remembered, 1]),

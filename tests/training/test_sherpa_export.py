@@ -76,7 +76,7 @@ def test_chunk_by_chunk_it_says_what_pytorch_says_of_the_whole(
         for i, (shape, kind) in enumerate(
             [
                 ((read_nnet3(file).left_context, 1, COEFFICIENTS), np.float32),
-                ((1, 1, read_nnet3(file).left_context, 3), np.float32),
+                ((1, 1, read_nnet3(file).left_context, 3 * means // 4), np.float32),
                 ((read_nnet3(file).left_context, 1, 1), np.float32),
                 ((read_nnet3(file).left_context, 1, 1), np.float32),
                 ((1, means, 1), np.float32),
