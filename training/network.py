@@ -1,6 +1,6 @@
 """The acoustic model: a factored TDNN, its lower layers shared by the languages, the upper ones not.
 
-Between the two lies a memory of the call so far: means over time of what the lower layers hear, by
+Between the two lies a memory of the utterance so far: means over time of what the lower layers hear, by
 which the upper ones know the speaker, the line and its noise (:class:`Memory`).
 
 Every layer exists in Kaldi nnet3 (see :mod:`training.kaldi`). Frames come in at 100 Hz; after the
@@ -64,8 +64,8 @@ class Memory(nn.Module):
     """What was heard so far, for the layers above: exponential means of some channels over time.
 
     A frame's neighbourhood does not tell a voice, a line or a noise; their means do, as i-vectors
-    and mean normalisation do elsewhere. A mean begins at 0, so that little is held of a call's
-    first frames. One with nothing to add (as it is made) changes nothing.
+    and mean normalisation do elsewhere. A mean begins at 0, so that little is held of an utterance's
+    first frames. A memory as it is made adds nothing.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Memory(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, width, time) to the same."""
-        heard = torch.relu(self.gather(x)).float().chunk(len(DECAYS), 1)
+        heard = torch.relu(self.gather(x)).chunk(len(DECAYS), 1)
         means = [
             y @ _mean(x.shape[2], decay).to(x.device)
             for y, decay in zip(heard, DECAYS, strict=True)

@@ -7,8 +7,8 @@ The languages are trained together, so one command makes both models. A stage th
 done again (``work/recipe/STAGE`` says that it is); the trainings resume from their own checkpoints,
 and the seeds are fixed. ``--from STAGE`` does that stage anew, and those after it.
 
-The six trainings are those of the models that ship, each begun with the weights of the one
-before; what they are for stands in docs/model-builder.md. Their length is counted in updates, so
+The six trainings are those of the models that ship, each but the first begun with the weights of
+another; what they are for stands in docs/model-builder.md. Their length is counted in updates, so
 that a faster machine makes the same models sooner.
 """
 
@@ -78,8 +78,8 @@ _TRAININGS = (
         _SEQUENCES
         + "--only cmn --bottleneck 256 --processes 2 --rate 1.5e-3 --dropout 0.1 --warp 0.08",
     ),
-    # Each language once more by itself. What hears Cantonese below stays as Mandarin made it, who
-    # speaks in more voices.
+    # Each language once more by itself. Below, Cantonese keeps what both languages taught, whose
+    # speakers are many more.
     _Training(
         "last-cmn",
         "narrow",

@@ -290,9 +290,9 @@ class Average:
 class Optimiser:
     """Muon for the weights of convolutions, AdamW for all else.
 
-    Muon (Jordan et al. 2024) moves a matrix along all its directions alike; it had after 300 updates
-    what AdamW alone has after some 500. Its steps are as long as AdamW's would be (Liu et al. 2025,
-    *Muon is scalable for LLM training*), times ``SHORTER``.
+    Muon (Jordan et al. 2024) moves a matrix along all its directions alike, and learns faster while
+    the learning rate is high. Its steps are as long as AdamW's would be (Liu et al. 2025, *Muon is
+    scalable for LLM training*), times ``SHORTER``.
     """
 
     SHORTER = 0.5
