@@ -17,7 +17,7 @@ from training.corpus import Corpus
 from training.kaldi import write_model
 from training.network import Network
 
-__all__ = ["MFCC_CONF", "MODEL_CONF", "export", "export_network", "main"]
+__all__ = ["MFCC_CONF", "MODEL_CONF", "export", "export_graph", "export_network", "main"]
 
 MFCC_CONF = """\
 --sample-frequency=8000
@@ -78,7 +78,7 @@ def export(
 ) -> None:
     """One model directory: acoustic model, configuration, graph."""
     export_network(net, language, folder)
-    rebuild_graph(language, folder, readings, arpa, lm_scale=lm_scale, word_cost=word_cost)
+    export_graph(language, folder, readings, arpa, lm_scale=lm_scale, word_cost=word_cost)
 
 
 def card(net: Network, language: str, trained: dict[str, float]) -> dict[str, object]:
@@ -111,7 +111,7 @@ def _write_card(net: Network, language: str, folder: Path, trained: dict[str, fl
     (folder / "model.json").write_text(text + "\n", encoding="utf-8")
 
 
-def rebuild_graph(
+def export_graph(
     language: str,
     folder: Path,
     readings: lm.Lexicon,
@@ -120,7 +120,7 @@ def rebuild_graph(
     lm_scale: float,
     word_cost: float,
 ) -> None:
-    """The decoding graph of a model directory anew, its network as it is."""
+    """The decoding graph of a model directory; a network that is there stays as it is."""
     # Not above: OpenFst must not be loaded beside Vosk, which brings another version of it.
     from training.graph import build_graph
 
@@ -163,7 +163,7 @@ def main() -> None:
         scale = LM_SCALE[language] if a.lm_scale is None else a.lm_scale
         cost = WORD_COST[language] if a.word_cost is None else a.word_cost
         if a.graph_only:
-            rebuild_graph(language, folder, readings, arpa, lm_scale=scale, word_cost=cost)
+            export_graph(language, folder, readings, arpa, lm_scale=scale, word_cost=cost)
             _renew_card(folder)
         else:
             export(net, language, folder, readings, arpa, lm_scale=scale, word_cost=cost)

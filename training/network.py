@@ -1,7 +1,7 @@
 """The acoustic model: a factored TDNN, its lower layers shared by the languages, the upper ones not.
 
-Between the two lies a memory of the utterance so far: means over time of what the lower layers hear, by
-which the upper ones know the speaker, the line and its noise (:class:`Memory`).
+Between the two lies a memory of the utterance so far: means over time of what the lower layers
+hear, by which the upper ones know the speaker, the line and its noise (:class:`Memory`).
 
 Every layer exists in Kaldi nnet3 (see :mod:`training.kaldi`). Frames come in at 100 Hz; after the
 third layer everything runs at 33 Hz. Context is long on the left and short on the right, because

@@ -6,8 +6,8 @@ The network becomes an ONNX graph with the interface of sherpa-onnx's streaming 
 (``online-zipformer2-ctc-model.cc``): features of a chunk and states in, log-likelihoods and states
 out. Of the states, the first holds the feature frames to the left of the chunk, the fifth the means
 that the network remembers, the last counts the frames so far, and the rest, which that interface
-asks for, are passed through. sherpa-onnx computes
-log-mel energies; the cosine transform to Kaldi's MFCC is the graph's first operation.
+asks for, are passed through. sherpa-onnx computes log-mel energies; the cosine transform to Kaldi's
+MFCC is the graph's first operation.
 
 A chunk is 10 output frames, 0.3 s; the frames on its left are computed anew each time, which costs
 about twice the work of Kaldi's looped computation and keeps the graph simple. As in Kaldi, the first

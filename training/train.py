@@ -297,15 +297,15 @@ class Optimiser:
 
     SHORTER = 0.5
 
-    def __init__(self, net: nn.Module, rate: float) -> None:
+    def __init__(self, net: nn.Module) -> None:
         learnt = [w for w in net.parameters() if w.requires_grad]
         self.kernels = [w for w in learnt if w.ndim == 3]
         # Muon takes matrices: the same weights, seen as (out, in * taps).
         self.matrices = [nn.Parameter(w.data.view(len(w), -1)) for w in self.kernels]
         rest = [w for w in learnt if w.ndim != 3]
-        self.adam = torch.optim.AdamW(rest, rate, weight_decay=1e-3, betas=(0.9, 0.98))
+        self.adam = torch.optim.AdamW(rest, weight_decay=1e-3, betas=(0.9, 0.98))
         self.muon = torch.optim.Muon(
-            self.matrices, self.SHORTER * rate, weight_decay=1e-3, adjust_lr_fn="match_rms_adamw"
+            self.matrices, weight_decay=1e-3, adjust_lr_fn="match_rms_adamw"
         )
 
     def step(self, rate: float) -> None:
@@ -468,7 +468,7 @@ def _learn(
     bigrams = {k: b.to(device) for k, b in task.bigrams.items()}
     if a.keep_below:
         net.keep_below()
-    optimiser = Optimiser(net, a.rate)
+    optimiser = Optimiser(net)
     if task.optimiser:
         optimiser.load_state_dict(task.optimiser)
     checkpoint = a.work / f"{a.name}.pt"

@@ -112,10 +112,10 @@ def model(net: network.Network, tmp_path_factory: pytest.TempPathFactory) -> Pat
 GRAPH = """
 import json, sys
 from pathlib import Path
-from training.export import rebuild_graph
+from training.export import export_graph
 readings = {word: [tuple(r) for r in found] for word, found in json.loads(sys.argv[1]).items()}
 arpa, folder = map(Path, sys.argv[2:])
-rebuild_graph("cmn", folder, readings, arpa, lm_scale=1.0, word_cost=0.0)
+export_graph("cmn", folder, readings, arpa, lm_scale=1.0, word_cost=0.0)
 """
 DECODE = """
 import json, sys, vosk, soundfile

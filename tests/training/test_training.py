@@ -154,7 +154,7 @@ def test_what_languages_share_is_kept_where_wanted(tmp_path: Path) -> None:
 def test_muon_and_adam_each_take_their_weights_one_step_down() -> None:
     torch.manual_seed(8)
     layer = torch.nn.Conv1d(4, 6, 3)
-    optimiser = train.Optimiser(layer, 0.1)
+    optimiser = train.Optimiser(layer)
     x = torch.randn(5, 4, 9)
 
     def loss() -> torch.Tensor:
@@ -168,7 +168,5 @@ def test_muon_and_adam_each_take_their_weights_one_step_down() -> None:
     moved = (layer.weight.detach() - kernel).view(6, -1)
     values = torch.linalg.svdvals(moved)
     assert values.max() < 2 * values.min()
-    length = (
-        0.2 * 0.05 * train.Optimiser.SHORTER * 12**0.5
-    )  # of a direction: 0.2 x rate x sqrt(longer side)
-    assert values.mean() == pytest.approx(length, rel=0.3)
+    rate = 0.05 * train.Optimiser.SHORTER  # times 0.2 and the root of the matrix's longer side
+    assert values.mean() == pytest.approx(0.2 * rate * 12**0.5, rel=0.3)
