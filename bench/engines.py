@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.asr.engine import Engine
-from ivr.asr.factory import EngineFactory
+from ivr.asr.factory import GATED_FRAMES_PER_CHUNK, EngineFactory
 from ivr.audio.files import read_audio
 from ivr.intent.normalise import normalise
 from ivr.intent.sounds import syllables
@@ -99,7 +99,9 @@ def main() -> None:
                 ("sherpa", Path(folder, language)),
             ):
                 begin = time.perf_counter()
-                engine = EngineFactory().load(name, path, language)
+                engine = EngineFactory(frames_per_chunk=GATED_FRAMES_PER_CHUNK).load(
+                    name, path, language
+                )
                 load_s = time.perf_counter() - begin
                 results[name] = measure(engine, speech, language)
                 results[name].load_s = load_s

@@ -28,9 +28,11 @@ __all__ = ["SHARES", "Factory", "Speech", "Utterance", "frame_units", "pieces"]
 #: share of real sentences, splices, espeak-ng and empty lines in training.
 SHARES = {"cmn": (0.61, 0.16, 0.21, 0.02), "yue": (0.44, 0.29, 0.25, 0.02)}
 #: share of the sentences in another voice, where :mod:`training.vocoder` has made them
-REVOICED = {"cmn": 0.1, "yue": 0.35}
+REVOICED = {"cmn": 0.2, "yue": 0.45}
 #: share of the splices that come from the vocoder, where it has been run
 RESYNTHESIS = 0.65
+#: share of the other splices in which every syllable stands alone, between pauses
+ALONE = 0.3
 MOST_SECONDS = 14.0
 #: Longer recordings are cut at pauses of at least this, into pieces of at least that.
 PAUSE_S = 0.15
@@ -172,8 +174,12 @@ class Factory:
             return Speech.of(made[rng.integers(len(made))])
         kind, bank = self.banks[language][rng.integers(len(self.banks[language]))]
         known = list(bank)
+        gap_s = 0.0
         if kind == "word":
             keys = [known[i] for i in rng.integers(len(bank), size=rng.integers(1, 5))]
+        elif rng.random() < ALONE:  # as callers say yes or no
+            keys = [known[i] for i in rng.integers(len(bank), size=rng.integers(1, 8))]
+            gap_s = float(rng.uniform(0.15, 0.6))
         elif rng.random() < 0.2:  # any syllable, so that rare ones are heard
             keys = [known[i] for i in rng.integers(len(bank), size=rng.integers(2, 10))]
         else:
@@ -184,7 +190,7 @@ class Factory:
             said = tuple(map(accent.spoken, key))
             part = Speech.of(bank[said if said in bank else key])
             parts.append(_louder(part.read_as(list(key), language), rng))
-        return _join(parts, rng)
+        return _join(parts, rng, gap_s=gap_s)
 
     def _espeak(self, language: str, rng: np.random.Generator) -> Speech:
         return Speech.of(self.synthetic[language][rng.integers(len(self.synthetic[language]))])

@@ -3,8 +3,11 @@
     python -m training.train --work work/held --without YueTan-F "LamLeiDip-F (3,797) and a lower voice"
     python -m training.heldout --work work/held
 
-Mandarin: words in a closed grammar of 200 words, share recognised wrong. Cantonese: syllables in a
-grammar of all that the speaker says, base-syllable error. Through mu-law, decoded by Vosk.
+The folder wants ``prepared.pickle`` and may have ``revoiced.pickle``; ``resynthesis.pickle`` is made
+of all speakers' syllables, those held out too. After a training with ``--only``, name that language
+(``--languages yue``). Mandarin: words in a closed grammar of 200 words, share recognised wrong.
+Cantonese: syllables in a grammar of all that the speaker says, base-syllable error. Through mu-law,
+decoded by Vosk.
 """
 
 from __future__ import annotations
@@ -98,6 +101,7 @@ def main() -> None:
     p = places.parser(__doc__, "data")
     p.add_argument("--corpus", type=Path, default=Path("work/corpus.pickle"))
     p.add_argument("--work", type=Path, default=Path("work/held"))
+    p.add_argument("--languages", nargs="+", choices=tuple(SPEAKERS), default=list(SPEAKERS))
     p.add_argument("--only-export", action="store_true", help=argparse.SUPPRESS)
     a = p.parse_args()
     if not a.only_export:  # Vosk and pywrapfst each bring an OpenFst: a process for each
@@ -105,7 +109,7 @@ def main() -> None:
             [sys.executable, "-m", __spec__.name, *sys.argv[1:], "--only-export"], check=True
         )
     corpus = Corpus.cached(a.data / "speech", a.corpus)
-    for language in SPEAKERS:
+    for language in a.languages:
         clips = spoken_by(corpus, language, WORDS if language == "cmn" else 1000)
         folder = a.work / "closed" / language
         if a.only_export:

@@ -1,6 +1,9 @@
-"""Labels of frames."""
+"""Utterances of the speech factory, and the labels of their frames."""
 
 from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +12,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
 
-from training.corpus import RATE_HZ, Clip
-from training.factory import FRAME_S, MOST_SECONDS, PAUSE_S, frame_units, pieces
+from training.corpus import RATE_HZ, Clip, Corpus
+from training.factory import FRAME_S, MOST_SECONDS, PAUSE_S, Factory, frame_units, pieces
 
 
 def test_each_frame_has_the_unit_that_lies_there() -> None:
@@ -81,3 +84,32 @@ def test_no_syllable_is_lost_or_cut(pauses_s: list[float]) -> None:
 
 def _ends(found: list[Clip]) -> list[int]:
     return np.cumsum([2 * len(p.syllables) for p in found])[:-1].tolist()
+
+
+def _said(kind: str, syllable: str) -> Clip:
+    """A tone of 0.4 s under the label of one syllable."""
+    audio = (3000 * np.sin(np.arange(int(0.4 * RATE_HZ)) * 0.3)).astype(np.int16)
+    places = np.array([(0.0, 0.1), (0.1, 0.4)], np.float32)
+    return Clip("yue", kind, "x", "p", syllable, (syllable,), audio, spans=places)
+
+
+def test_some_splices_are_of_syllables_alone_with_pauses_between(tmp_path: Path) -> None:
+    for name in ("hkcancor_utterances.txt", "common_voice_yue_sentences.txt"):
+        (tmp_path / name).write_text("妈妈妈妈\n", encoding="utf-8")
+    corpus = Corpus.__new__(Corpus)
+    corpus.clips = [_said("syllable", "maa1"), _said("sentence", "si4"), _said("espeak", "si4")]
+    factory = Factory(corpus, tmp_path, tmp_path / "no-queues.yaml")
+    made = [u for seed in range(300) if (u := factory.utterance("yue", seed))]
+    runs = [u.at for u in made if u.units.count("m") > 1]
+    pauses = [
+        [
+            later - before - 1
+            for before, later in pairwise(np.flatnonzero(at >= 0))
+            if later > before + 1
+        ]
+        for at in runs
+    ]
+    alone = [p for p in pauses if p]
+    assert 0.15 < len(alone) / len(runs) < 0.45
+    # At least 0.15 s, a fifth less where it is played faster, and a frame at each edge.
+    assert min(min(p) for p in alone) * FRAME_S >= 0.15 * 0.8 - 2 * FRAME_S
