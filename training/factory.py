@@ -173,15 +173,18 @@ class Factory:
         if made and rng.random() < RESYNTHESIS:
             return Speech.of(made[rng.integers(len(made))])
         kind, bank = self.banks[language][rng.integers(len(self.banks[language]))]
-        known = list(bank)
-        gap_s = 0.0
+        known, gap_s = list(bank), 0.0
+
+        def some(least: int, below: int) -> list[tuple[str, ...]]:
+            return [known[i] for i in rng.integers(len(bank), size=rng.integers(least, below))]
+
         if kind == "word":
-            keys = [known[i] for i in rng.integers(len(bank), size=rng.integers(1, 5))]
+            keys = some(1, 5)
         elif rng.random() < ALONE:  # as callers say yes or no
-            keys = [known[i] for i in rng.integers(len(bank), size=rng.integers(1, 8))]
+            keys = some(1, 8)
             gap_s = float(rng.uniform(0.15, 0.6))
         elif rng.random() < 0.2:  # any syllable, so that rare ones are heard
-            keys = [known[i] for i in rng.integers(len(bank), size=rng.integers(2, 10))]
+            keys = some(2, 10)
         else:
             keys = [(s,) for s in self.spoken_text(language, rng) if (s,) in bank]
         accent = Accent(language, rng)
