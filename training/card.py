@@ -44,7 +44,7 @@ TEMPLATE = """\
 # {name}: a small {tongue} model in Vosk's format
 
 A factored TDNN of {parameters:.1f} M parameters for telephone speech (8 kHz), trained from scratch by `training/`: frames
-labelled by forced alignment first, then lattice-free MMI; {updates:.0f} updates in {minutes:.0f} minutes on two processor cores. It
+labelled by forced alignment first, then lattice-free MMI; {updates:.0f} updates in {minutes:.0f} minutes on one or two processor cores. It
 emits {units} units (initials and toned finals). The networks of both languages were first trained as one, with lower layers in common.
 
 Measured by `python -m training.evaluate`:
