@@ -14,12 +14,14 @@ __all__ = ["load_network"]
 def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
     """The averaged network of a checkpoint, in evaluation mode, and what it was trained for.
 
-    Several checkpoints of one training are averaged weight by weight (Izmailov et al. 2018,
-    *Averaging weights leads to wider optima*); batch-norm statistics too.
+    Several checkpoints of one training, or of trainings that went on from one another, are averaged
+    weight by weight (Izmailov et al. 2018, *Averaging weights leads to wider optima*); batch-norm
+    statistics too. The network has the languages that all of them have.
     """
     saved = [torch.load(path, weights_only=False, map_location="cpu") for path in checkpoints]
-    net = Network(saved[-1]["labels"], bottleneck=saved[-1].get("bottleneck", BOTTLENECK))
-    state = saved[-1]["average"]
+    labels = {k: v for k, v in saved[-1]["labels"].items() if all(k in s["labels"] for s in saved)}
+    net = Network(labels, bottleneck=saved[-1].get("bottleneck", BOTTLENECK))
+    state = {name: saved[-1]["average"][name] for name in net.state_dict()}
     for name, value in state.items():
         if value.dtype.is_floating_point:
             state[name] = torch.stack([s["average"][name] for s in saved]).mean(0)

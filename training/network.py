@@ -140,9 +140,15 @@ class Output(nn.Module):
 class Network(nn.Module):
     """Features to log-probabilities of the labels of a language."""
 
-    def __init__(self, labels: dict[str, list[str]], *, bottleneck: int = BOTTLENECK) -> None:
+    def __init__(
+        self,
+        labels: dict[str, list[str]],
+        *,
+        bottleneck: int = BOTTLENECK,
+        through: str | None = None,
+    ) -> None:
         super().__init__()
-        self.labels, self.bottleneck = labels, bottleneck
+        self.labels, self.bottleneck, self.through = labels, bottleneck, through
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("deviation", torch.ones(FEATURES))
         self.first = nn.Conv1d(FEATURES, WIDTH // 2, 5)
@@ -156,12 +162,22 @@ class Network(nn.Module):
         self.memory = nn.ModuleDict({k: Memory() for k in labels})
         self.outputs = nn.ModuleDict({k: Output(v) for k, v in labels.items()})
         self.set_priors({k: torch.zeros(len(v)) for k, v in labels.items()})
+        if through:
+            self._lead_through(through)
+
+    def _lead_through(self, language: str) -> None:
+        """Every language has the upper layers of this one, with batch norms of its own."""
+        for other in self.labels.keys() - {language}:
+            self.memory[other] = self.memory[language]
+            for its, mine in zip(self.layers(language), self.layers(other), strict=True):
+                mine.down, mine.up = its.down, its.up
 
     def begin_with(self, state: dict[str, torch.Tensor]) -> None:
         """Take over the weights of a network of these languages, or more.
 
         Where its bottlenecks are narrower, what is new of a layer counts for nothing at first: the
-        network computes what the other one did.
+        network computes what the other one did. A language that learns through another's layers may
+        be new: its output layer stays as it is.
 
         Args:
             state: the other network's ``state_dict()``.
@@ -172,9 +188,9 @@ class Network(nn.Module):
         """
         mine = self.state_dict()
         for name, here in mine.items():
-            if name not in state and name.startswith("memory."):
+            there = self._theirs(name, state)
+            if there is None:
                 continue
-            there = state[name]
             if name.endswith("down.weight"):
                 if len(there) > len(here):
                     raise ValueError(f"{name} has {len(there)} channels, more than {len(here)}")
@@ -184,6 +200,19 @@ class Network(nn.Module):
                 here[:, : there.shape[1]] = there
             else:
                 here.copy_(there)
+
+    def _theirs(self, name: str, state: dict[str, torch.Tensor]) -> torch.Tensor | None:
+        """What another network has for a weight of this one; None where it begins bare."""
+        part, *rest = name.split(".")
+        if name in state:
+            return state[name]
+        if part == "memory":
+            return None
+        if self.through and part == "own":
+            return state[".".join((part, self.through, *rest[1:]))]
+        if self.through and part.startswith(("outputs", "prior_")):
+            return None
+        raise KeyError(name)
 
     def keep_below(self) -> None:
         """What the languages share learns no more: neither weights nor statistics of batch norms."""

@@ -42,7 +42,7 @@ def load(work: Path) -> Corpus:
         raise SystemExit(f"{path} is missing: make it with python -m training.prepare")
     with open(path, "rb") as f:
         corpus: Corpus = pickle.load(f)
-    for made in (work / "resynthesis.pickle", work / "revoiced.pickle"):
+    for made in (work / f"{name}.pickle" for name in ("resynthesis", "revoiced", "alone")):
         if made.exists():
             with open(made, "rb") as f:
                 corpus.clips += pickle.load(f)

@@ -47,6 +47,8 @@ LANGUAGES = ("cmn", "yue")
 FRAMES_PER_BATCH = 4800
 #: made at once, sorted by length and cut into batches; Mandarin has more to learn from
 POOL_UTTERANCES = {"cmn": 200, "yue": 120}
+#: of the language that learns through the layers of another, which comes first
+POOL_BESIDE = 60
 POOLS_TO_HARD = 200  # until lines disturb as much as they ever do
 UPDATES_PER_POOL = 25  # about; where the factory goes on after a resume
 
@@ -101,8 +103,11 @@ def batches(
     done_pools: int = 0,
     *,
     languages: Sequence[str] = LANGUAGES,
+    through: str | None = None,
 ) -> Iterator[Batch]:
     """Batches without end, in random order, from pools of both languages (or of those given).
+
+    Where one learns ``through`` the layers of another, its pools are small.
 
     The first pools hold short utterances over good lines only, the next ones longer and harder.
     """
@@ -112,6 +117,8 @@ def batches(
         made: list[list[Utterance]] = []
         for language in languages:
             size = POOL_UTTERANCES[language]
+            if through not in (None, language):
+                size = POOL_BESIDE
             first = (seed * 1_000_003 + count) * size
             hard = min(1.0, 0.1 + count / POOLS_TO_HARD)
             pool = [
@@ -146,9 +153,11 @@ def _produce(
     seed: int,
     done_pools: int,
     languages: Sequence[str],
+    through: str | None,
 ) -> None:
     torch.set_num_threads(1)
-    for batch in batches(factory, labels, seed, done_pools, languages=languages):
+    made = batches(factory, labels, seed, done_pools, languages=languages, through=through)
+    for batch in made:
         queue.put(batch)
 
 
@@ -278,13 +287,16 @@ class Average:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         with torch.no_grad():
-            for mine, new in zip(
-                self.net.state_dict().values(), net.state_dict().values(), strict=True
-            ):
+            for mine, new in zip(_weights(self.net), _weights(net), strict=True):
                 if mine.dtype.is_floating_point:
                     mine.lerp_(new, 1 - decay)
                 else:
                     mine.copy_(new)
+
+
+def _weights(net: nn.Module) -> Iterator[torch.Tensor]:
+    """Each once, though several languages may share it."""
+    return itertools.chain(net.parameters(), net.buffers())
 
 
 class Optimiser:
@@ -353,6 +365,11 @@ def main() -> None:
         help="a network of one language (training.export --languages)",
     )
     p.add_argument(
+        "--through",
+        choices=LANGUAGES,
+        help="the other language learns through the layers of this one, whose people are few",
+    )
+    p.add_argument(
         "--bottleneck", type=int, default=network.BOTTLENECK, help="channels between two factors"
     )
     p.add_argument(
@@ -375,6 +392,8 @@ def main() -> None:
         "--speakers", type=float, default=1.0, metavar="SHARE", help="of the sentences, to train on"
     )
     a = p.parse_args()
+    if a.only and a.through:
+        p.error("--through trains both languages: leave --only out")
     train(a)
 
 
@@ -410,7 +429,7 @@ def train(a: argparse.Namespace) -> None:
     learnt = POOLS_TO_HARD if a.start_from else 0
     for i, queue in enumerate(q for q in queues for _ in range(a.makers)):
         seed, pools = a.seed * 1000 + i, task.step // UPDATES_PER_POOL + learnt
-        given = (queue, factory, labels, seed, pools, list(labels))
+        given = (queue, factory, labels, seed, pools, list(labels), a.through)
         mp.Process(target=_produce, args=given, daemon=True).start()
     with tempfile.TemporaryDirectory() as meeting:  # where the processes find one another
         at = Path(meeting) / "at"
@@ -422,7 +441,7 @@ def train(a: argparse.Namespace) -> None:
 def _begun(
     a: argparse.Namespace, corpus: Corpus, labels: dict[str, list[str]], factory: Factory
 ) -> _Task:
-    net = network.Network(labels, bottleneck=a.bottleneck)
+    net = network.Network(labels, bottleneck=a.bottleneck, through=a.through)
     net.mean, net.deviation, priors = _statistics(factory, labels)
     net.set_priors(priors)
     sets, bigrams = _tuning_sets(corpus, labels), _bigrams(corpus, factory, labels)

@@ -2,9 +2,10 @@
 
     python -m training.vocoder
 
-Leaves ``work/resynthesis.pickle`` and, with ``--voices N``, ``work/revoiced.pickle``; a second run
-finds them and does nothing. The latter holds the sentences of real people in N other voices each,
-with their words and their timing (:func:`revoiced`).
+Leaves ``work/resynthesis.pickle``; with ``--voices N`` ``work/revoiced.pickle``, the sentences of real
+people in N other voices each, with their words and their timing (:func:`revoiced`); with ``--alone
+N`` ``work/alone.pickle``, all single syllables of a speaker in N other voices (:func:`alone`). A
+second run finds them and does nothing.
 
 Each recording of a word or syllable is taken apart into pitch, spectral envelope and voicing (WORLD:
 Morise, Yokomori and Ozawa 2016, through ``pyworld``) and put together anew as part of a sentence:
@@ -28,7 +29,7 @@ import pickle
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,17 @@ from training import places
 from training.corpus import RATE_HZ, Clip, Corpus
 from training.pronunciation import LANGUAGES, parse, units
 
-__all__ = ["Durations", "Sound", "Voice", "analyse", "resynthesised", "revoiced", "sandhi", "say"]
+__all__ = [
+    "Durations",
+    "Sound",
+    "Voice",
+    "alone",
+    "analyse",
+    "resynthesised",
+    "revoiced",
+    "sandhi",
+    "say",
+]
 
 Doubles = npt.NDArray[np.float64]
 Bank = dict[tuple[str, ...], Clip]
@@ -310,16 +321,42 @@ def revoiced(clip: Clip, count: int, rng: np.random.Generator) -> list[Clip]:
     Nothing where hardly anything is voiced.
     """
     sound = analyse(clip)
-    return [] if sound is None else [_spoken_by_another(clip, sound, rng) for _ in range(count)]
+    if sound is None:
+        return []
+    home = _home(sound)
+
+    def said() -> Clip:
+        voice = Voice.drawn(rng, source_hz=float(np.exp(home)))
+        return _spoken_by(voice, clip, sound, home, float(rng.uniform(0.7, 1.25)))
+
+    return [replace(said(), kind="revoiced") for _ in range(count)]
 
 
-def _spoken_by_another(clip: Clip, sound: Sound, rng: np.random.Generator) -> Clip:
-    home = float(np.median(sound.pitch[sound.voiced]))
-    voice = Voice.drawn(rng, source_hz=float(np.exp(home)))
+def alone(clips: Sequence[Clip], count: int, rng: np.random.Generator) -> list[Clip]:
+    """All of one speaker's single syllables in ``count`` other voices.
+
+    A voice keeps its pitch and formants from syllable to syllable, and the distance of each tone
+    from the middle of the voice: alone, nothing else tells a high tone from a low one.
+    """
+    sounds = [(c, s) for c in clips if (s := analyse(c)) is not None]
+    if not sounds:
+        return []
+    home = float(np.median([_home(s) for _, s in sounds]))
+    voices = [Voice.drawn(rng, source_hz=float(np.exp(home))) for _ in range(count)]
+    return [_spoken_by(v, c, s, home, 1.0) for v in voices for c, s in sounds]
+
+
+def _home(sound: Sound) -> float:
+    """The middle of a recording's pitch, natural log of Hz."""
+    return float(np.median(sound.pitch[sound.voiced]))
+
+
+def _spoken_by(voice: Voice, clip: Clip, sound: Sound, home: float, spread: float) -> Clip:
+    """The recording in a voice; ``home`` becomes its pitch, distances from it ``spread`` times."""
     where = np.arange(0, len(sound.pitch) - 1, 1 / voice.pace)
     nearest = np.rint(where).astype(int)
     contour = np.interp(where, np.arange(len(sound.pitch)), sound.pitch) - home
-    contour = contour * rng.uniform(0.7, 1.25) + np.log(voice.pitch_hz)
+    contour = contour * spread + np.log(voice.pitch_hz)
     f0 = np.where(sound.voiced[nearest], np.clip(np.exp(contour), 60, 480), 0.0)
     power = _moved(sound.envelope[nearest], voice.formants)
     power = np.ascontiguousarray(np.exp(power), dtype=np.float64)
@@ -327,11 +364,12 @@ def _spoken_by_another(clip: Clip, sound: Sound, rng: np.random.Generator) -> Cl
         f0, power, _aperiodicity(f0, power.shape[1]), RATE_HZ, frame_period=1000 * FRAME_S
     )
     samples *= 9000 / max(1.0, float(np.abs(samples).max()))
-    return Clip(
-        clip.language, "revoiced", clip.source, f"{clip.speaker}@{voice.pitch_hz:.0f} Hz",
-        clip.label, clip.syllables, samples.astype(np.int16),
-        (sound.spans * voice.pace).astype(np.float32),
-    )  # fmt: skip
+    return replace(
+        clip,
+        speaker=f"{clip.speaker}@{voice.pitch_hz:.0f} Hz",
+        audio=samples.astype(np.int16),
+        spans=(sound.spans * voice.pace).astype(np.float32),
+    )
 
 
 def _revoiced(language: str, work: Path, count: int) -> list[Clip]:
@@ -344,6 +382,19 @@ def _revoiced(language: str, work: Path, count: int) -> list[Clip]:
     print(
         f"{language}: {len(made)} in other voices, {hours:.1f} h, {time.monotonic() - began:.0f} s"
     )
+    return made
+
+
+def _alone(language: str, work: Path, count: int) -> list[Clip]:
+    from training.prepare import load
+
+    began, rng = time.monotonic(), np.random.default_rng([13, len(language), ord(language[0])])
+    by_speaker: dict[str, list[Clip]] = defaultdict(list)
+    for clip in load(work).of(language, "syllable"):
+        if "@" not in clip.speaker:
+            by_speaker[clip.speaker].append(clip)
+    made = [c for clips in by_speaker.values() for c in alone(clips, count, rng)]
+    print(f"{language}: {len(made)} syllables alone, {time.monotonic() - began:.0f} s")
     return made
 
 
@@ -367,6 +418,7 @@ def main() -> None:
     p = places.parser(__doc__, "data", "queues", "work")
     p.add_argument("--voices", type=int, default=0, help="copies of each sentence in others")
     p.add_argument("--voices-yue", type=int, help="where Cantonese, with fewer people, has more")
+    p.add_argument("--alone", type=int, default=0, help="other voices of single syllables")
     p.add_argument("--count", type=int, default=UTTERANCES, help="utterances a language")
     a = p.parse_args()
     with mp.Pool(len(LANGUAGES)) as pool:
@@ -378,6 +430,9 @@ def main() -> None:
                 copies["yue"] = a.voices_yue
             voices = [(k, a.work, copies[k]) for k in LANGUAGES]
             _keep(a.work / "revoiced.pickle", lambda: pool.starmap(_revoiced, voices, chunksize=1))
+        if a.alone:
+            banks = [(k, a.work, a.alone) for k in LANGUAGES]
+            _keep(a.work / "alone.pickle", lambda: pool.starmap(_alone, banks, chunksize=1))
 
 
 def _keep(path: Path, make: Callable[[], list[list[Clip]]]) -> None:

@@ -77,6 +77,30 @@ def test_means_are_those_of_their_definition() -> None:
             assert torch.allclose(got[channels, t], mean, atol=1e-4)
 
 
+def test_a_language_learns_through_the_layers_of_another() -> None:
+    torch.manual_seed(9)
+    few = Network({"yue": LABELS["yue"]}, bottleneck=16)
+    few(torch.randn(4, 150, 40), "yue")
+    net = Network(LABELS, bottleneck=16, through="yue")
+    net.begin_with(few.eval().state_dict())
+    x = torch.randn(2, 150, 40)
+    with torch.no_grad():
+        assert torch.equal(few(x, "yue"), net.eval()(x, "yue"))
+        before = {k: net.trunk(x, k) for k in LABELS}
+        assert torch.equal(before["cmn"], before["yue"])
+    net.train()
+    net(x, "cmn")[:, 1].sum().backward()
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+    optimiser.step()
+    with torch.no_grad():  # yue's layers have moved, its batch norms have not
+        assert not torch.equal(net.eval().trunk(x, "yue"), before["yue"])
+    state = net.state_dict()
+    for i in range(len(net.layers("yue")) - len(net.shared)):
+        mean = f"own.yue.{i}.norm.running_mean"
+        assert torch.equal(state[mean], few.state_dict()[mean])
+        assert not torch.equal(state[mean], state[mean.replace("yue", "cmn")])
+
+
 def test_a_narrower_one_cannot_go_on(narrow: Network) -> None:
     with pytest.raises(ValueError, match=r"down\.weight has 16 channels, more than 8"):
         Network(LABELS, bottleneck=8).begin_with(narrow.state_dict())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +15,16 @@ from hypothesis import strategies as st
 pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
 
 from training.corpus import RATE_HZ, Clip, Corpus
-from training.factory import FRAME_S, MOST_SECONDS, PAUSE_S, Factory, frame_units, pieces
+from training.factory import (
+    FRAME_S,
+    MOST_SECONDS,
+    PAUSE_S,
+    Factory,
+    _by_people,
+    _drawn,
+    frame_units,
+    pieces,
+)
 
 
 def test_each_frame_has_the_unit_that_lies_there() -> None:
@@ -84,6 +95,19 @@ def test_no_syllable_is_lost_or_cut(pauses_s: list[float]) -> None:
 
 def _ends(found: list[Clip]) -> list[int]:
     return np.cumsum([2 * len(p.syllables) for p in found])[:-1].tolist()
+
+
+def test_who_has_many_recordings_is_not_all_that_is_heard() -> None:
+    clips = [
+        replace(_said("sentence", "si4"), speaker=speaker)
+        for speaker in ["often"] * 40 + ["often@120 Hz"] * 60 + ["seldom"] * 4
+    ]
+    up_to = _by_people(clips)
+    rng = np.random.default_rng(2)
+    heard = Counter(_drawn(clips, up_to, rng).speaker for _ in range(6000))
+    # Square roots: 10 to 2; another voice is no other person.
+    assert heard["seldom"] / 6000 == pytest.approx(2 / 12, abs=0.02)
+    assert heard["often@120 Hz"] / heard["often"] == pytest.approx(1.5, abs=0.15)
 
 
 def _said(kind: str, syllable: str) -> Clip:

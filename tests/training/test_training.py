@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
 
 from training import augment, mmi, network, train
+from training.checkpoint import load_network
 from training.factory import Utterance
 
 LABELS = {"cmn": ["<blk>", "m", "a1", "a4"], "yue": ["<blk>", "m4", "aa1"]}
@@ -149,6 +150,56 @@ def test_what_languages_share_is_kept_where_wanted(tmp_path: Path) -> None:
     assert {k.split(".")[0] for k in changed} == {"own", "memory", "outputs"}
     assert all(".yue." in k for k in changed)
     assert any(k.endswith("running_mean") for k in changed)
+
+
+def test_a_weight_of_two_languages_is_averaged_once() -> None:
+    net = network.Network(LABELS, bottleneck=8, through="yue")
+    average = train.Average(net, decay=0.5)
+    average.updates = 1000
+    weight = net.layers("cmn")[-1].down.weight
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight += 1
+    average.update(net)
+    for language in LABELS:
+        assert torch.allclose(average.net.layers(language)[-1].down.weight, before + 0.5)
+
+
+def test_checkpoints_are_averaged_in_the_language_that_all_have(tmp_path: Path) -> None:
+    def saved(name: str, net: network.Network) -> Path:
+        optimiser = train.Optimiser(net)
+        train.save(tmp_path / name, net, train.Average(net), optimiser, 5, 60.0, (7, 0.0))
+        return tmp_path / name
+
+    torch.manual_seed(5)
+    alone = network.Network({"yue": LABELS["yue"]}, bottleneck=8)
+    both = network.Network(LABELS, bottleneck=8, through="yue")
+    files = saved("alone.pt", alone), saved("both.pt", both)
+    for order in (files, files[::-1]):
+        net, trained = load_network(*order)
+        assert list(net.labels) == ["yue"]
+        assert trained["updates"] == 12
+        name = "own.yue.2.down.weight"
+        wanted = (alone.state_dict()[name] + both.state_dict()[name]) / 2
+        assert torch.allclose(net.state_dict()[name], wanted)
+
+
+def test_pools_of_the_language_that_only_helps_are_small() -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def utterance(self, language: str, seed: int, *, hard: float) -> Utterance:
+            self.asked.append(language)
+            sounds = LABELS[language][1:]
+            at = np.repeat(np.arange(len(sounds)), 30 // len(sounds))
+            return Utterance(language, np.zeros((90, 40), np.float32), sounds, at)
+
+    factory = Counting()
+    made = train.batches(factory, LABELS, 1, 300, languages=["cmn", "yue"], through="yue")
+    next(made)
+    assert factory.asked.count("cmn") == train.POOL_BESIDE
+    assert factory.asked.count("yue") == train.POOL_UTTERANCES["yue"]
 
 
 def test_muon_and_adam_each_take_their_weights_one_step_down() -> None:

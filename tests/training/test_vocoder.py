@@ -100,3 +100,23 @@ def test_another_voice_says_the_same_at_another_pitch_and_pace() -> None:
 
 def test_nobody_has_no_other_voice() -> None:
     assert vocoder.revoiced(_silence(), 2, np.random.default_rng(3)) == []
+
+
+def test_alone_a_voice_keeps_its_pitch_and_the_distance_of_the_tones() -> None:
+    high, low = _recording("ma1", 260), _recording("ma4", 180)
+    made = vocoder.alone([high, low, _silence()], 2, np.random.default_rng(5))
+    assert [c.syllables for c in made] == [("ma1",), ("ma4",)] * 2
+    assert {c.kind for c in made} == {"syllable"}
+    assert len({c.speaker for c in made}) == 2  # a voice, a name: banks of their own
+    for first, second in (made[:2], made[2:]):
+        assert first.speaker == second.speaker
+        assert first.speaker.split("@")[0] == high.speaker
+        heard = [_hz(c) for c in (first, second)]
+        assert heard[0] / heard[1] == pytest.approx(260 / 180, rel=0.06)
+        named = float(first.speaker.split("@")[1].removesuffix(" Hz"))
+        assert np.mean(np.log(heard)) == pytest.approx(np.log(named), abs=0.08)
+
+
+def _hz(clip: Clip) -> float:
+    f0, _ = pyworld.harvest(clip.audio.astype(float), 8000, f0_floor=70, f0_ceil=450)
+    return float(np.median(f0[f0 > 0]))
