@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,7 +27,11 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
         if value.dtype.is_floating_point:
             state[name] = torch.stack([s["average"][name] for s in saved]).mean(0)
     net.load_state_dict(state)
-    last = max(saved, key=lambda s: float(s["step"]))
-    updates, spent_s = last.get("before", (0, 0.0))
-    minutes = (spent_s + last["spent"]) / 60
-    return net.eval(), {"updates": updates + last["step"], "minutes": round(minutes, 1)}
+    updates, spent_s = max(map(_trained, saved))
+    return net.eval(), {"updates": updates, "minutes": round(spent_s / 60, 1)}
+
+
+def _trained(saved: dict[str, Any]) -> tuple[int, float]:
+    """Updates and seconds of a checkpoint, with those of the trainings that it began from."""
+    updates, spent_s = saved.get("before", (0, 0.0))
+    return updates + saved["step"], spent_s + saved["spent"]

@@ -33,6 +33,7 @@ import torch
 from torch import distributed, nn
 
 from training import augment, network, places
+from training.checkpoint import load_network
 from training.corpus import Corpus
 from training.factory import Factory, Utterance
 from training.features import mfcc
@@ -353,8 +354,10 @@ def main() -> None:
     p.add_argument(
         "--start-from",
         type=Path,
+        nargs="+",
         metavar="PATH",
-        help="begin with the weights of a training (a .pt file) or of exported models (a folder)",
+        help="begin with the weights of a training (a .pt file; the average of several) or of "
+        "exported models (a folder)",
     )
     p.add_argument(
         "--warp", type=float, default=0.0, help="deviation of the log of vocal tracts' length"
@@ -456,17 +459,16 @@ def _begun(
         task.before = saved.get("before", task.before)
         print(f"resumed at update {task.step}, {task.spent / 60:.1f} minutes", flush=True)
     elif a.start_from:
-        if a.start_from.is_dir():
-            net.begin_with(_exported(a.start_from, net, factory).state_dict())
-            card = json.loads((a.start_from / next(iter(labels)) / "model.json").read_text())
-            task.before = (card["trained"]["updates"], 60 * card["trained"]["minutes"])
+        first = a.start_from[0]
+        if first.is_dir():
+            begun = _exported(first, net, factory)
+            trained = json.loads((first / next(iter(labels)) / "model.json").read_text())["trained"]
         else:
-            begun = torch.load(a.start_from, weights_only=False, map_location="cpu")
-            net.begin_with(begun["average"])
-            updates, spent_s = begun.get("before", (0, 0.0))
-            task.before = (updates + begun["step"], spent_s + begun["spent"])
+            begun, trained = load_network(*a.start_from)
+        net.begin_with(begun.state_dict())
+        task.before = (trained["updates"], 60 * trained["minutes"])
         task.average.net.load_state_dict(net.state_dict())
-        print(f"begins with {a.start_from}", flush=True)
+        print("begins with", *a.start_from, flush=True)
     return task
 
 
