@@ -33,8 +33,8 @@ MFCC_CONF = """\
 #: Endpoint rules: 1 nothing said, 2 to 4 silence after speech, 5 longest utterance (seconds).
 MODEL_CONF = """\
 --min-active=200
---max-active=2000
---beam=9.5
+--max-active=3000
+--beam=11
 --lattice-beam=4.0
 --acoustic-scale=1.0
 --frame-subsampling-factor=3

@@ -109,10 +109,10 @@ def hear(speech: Speech, phrase: Labelled) -> Hearing | None:
 
 
 def _fingerprint(models: Iterable[Path]) -> str:
-    """Of the networks and graphs: a graph made anew has the version of the old one."""
+    """Of the networks, graphs and beams: a graph made anew has the version of the old one."""
     total = 0
     for model in models:
-        for part in (model / "am/final.mdl", model / "graph/HCLG.fst"):
+        for part in (model / "am/final.mdl", model / "graph/HCLG.fst", model / "conf/model.conf"):
             total = zlib.crc32(part.read_bytes(), total)
     return f"{total:08x}"
 

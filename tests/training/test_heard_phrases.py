@@ -1,0 +1,27 @@
+"""Phrases as the recognisers hear them: what was heard once is not heard again."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
+
+from training.hearing import _fingerprint
+
+PARTS = ("am/final.mdl", "graph/HCLG.fst", "conf/model.conf")
+
+
+def test_a_model_is_another_where_any_part_that_decides_has_changed(tmp_path: Path) -> None:
+    for part in PARTS:
+        file = tmp_path / part
+        file.parent.mkdir()
+        file.write_text(part)
+    seen = [_fingerprint([tmp_path])]
+    assert _fingerprint([tmp_path]) == seen[0]
+    for part in PARTS:
+        (tmp_path / part).write_text(f"{part}, changed")
+        seen.append(_fingerprint([tmp_path]))
+    assert all(a != b for a, b in itertools.combinations(seen, 2))
