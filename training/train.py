@@ -48,7 +48,7 @@ LANGUAGES = ("cmn", "yue")
 FRAMES_PER_BATCH = 4800
 #: made at once, sorted by length and cut into batches; Mandarin has more to learn from
 POOL_UTTERANCES = {"cmn": 200, "yue": 120}
-#: of the language that learns through the layers of another, which comes first
+#: of the language that only helps the one through whose layers it learns
 POOL_BESIDE = 60
 POOLS_TO_HARD = 200  # until lines disturb as much as they ever do
 UPDATES_PER_POOL = 25  # about; where the factory goes on after a resume
