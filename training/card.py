@@ -34,7 +34,7 @@ pronunciations of pypinyin (MIT).""",
     "yue": """\
 Speech: 粵音資料集叢 jyut.net (CC BY-SA 4.0); jyutping.org with recordings credited to words.hk 粵典 (MIT); HamBaangLaang
 storybooks, its readers and the stories' authors (CC BY 3.0/4.0); Common Voice zh-HK (CC0); SpiCE corpus,
-doi:10.5683/SP2/MJOXP3 (CC BY 4.0). Its lower layers also heard the Mandarin sources of models/cmn. Synthetic speech by
+doi:10.5683/SP2/MJOXP3 (CC BY 4.0). Its layers also heard the Mandarin sources of models/cmn. Synthetic speech by
 espeak-ng.
 
 Text: rime-cantonese (CC BY 4.0), HKCanCor (CC BY), Common Voice sentences (MPL-2.0), transcripts of the speech above.""",
