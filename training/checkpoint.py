@@ -18,9 +18,14 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
     Several checkpoints of one training, or of trainings that went on from one another, are averaged
     weight by weight (Izmailov et al. 2018, *Averaging weights leads to wider optima*); batch-norm
     statistics too. The network has the languages that all of them have.
+
+    Raises:
+        ValueError: there is no such language.
     """
     saved = [torch.load(path, weights_only=False, map_location="cpu") for path in checkpoints]
     labels = {k: v for k, v in saved[-1]["labels"].items() if all(k in s["labels"] for s in saved)}
+    if not labels:
+        raise ValueError(f"no language is in all of {', '.join(map(str, checkpoints))}")
     net = Network(labels, bottleneck=saved[-1].get("bottleneck", BOTTLENECK))
     state = {name: saved[-1]["average"][name] for name in net.state_dict()}
     for name, value in state.items():

@@ -43,6 +43,11 @@ class Clip:
     audio: np.ndarray  # int16, 8 kHz
     spans: Spans | None = None  # where each unit lies
 
+    @property
+    def person(self) -> str:
+        """Who was recorded: the speaker, also of a copy in another voice (``SPEAKER@VOICE``)."""
+        return self.speaker.partition("@")[0]
+
 
 def held_out(speaker: str) -> bool:
     """Whether a speaker of sentences is kept for tuning (one in twenty, by a hash of the name)."""
@@ -101,7 +106,7 @@ class Corpus:
             ValueError: a speaker has none.
         """
         for name in speakers:
-            kept = [c for c in self.clips if c.speaker.split("@")[0] != name]
+            kept = [c for c in self.clips if c.person != name]
             if len(kept) == len(self.clips):
                 raise ValueError(
                     f"no recording is by {name!r}; see the column speaker of index.tsv"
@@ -118,7 +123,7 @@ class Corpus:
             c
             for c in self.clips
             if c.kind not in ("sentence", "phrase", "revoiced")
-            or zlib.crc32(b"share " + c.speaker.split("@")[0].encode()) < share * 2**32
+            or zlib.crc32(b"share " + c.person.encode()) < share * 2**32
         ]
 
 

@@ -243,9 +243,8 @@ def pieces(clip: Clip) -> list[Clip]:
 
 def _by_people(clips: Sequence[Clip]) -> np.ndarray:
     """(clips,) how likely one up to this is drawn, so that speakers share by their square roots."""
-    speakers = [c.speaker.partition("@")[0] for c in clips]  # another voice is the same speaker's
-    count = Counter(speakers)
-    return np.cumsum([count[s] ** (PEOPLE_POWER - 1) for s in speakers])
+    count = Counter(c.person for c in clips)
+    return np.cumsum([count[c.person] ** (PEOPLE_POWER - 1) for c in clips])
 
 
 def _drawn(clips: Sequence[Clip], up_to: np.ndarray, rng: np.random.Generator) -> Clip:

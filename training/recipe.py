@@ -57,6 +57,9 @@ class _Training:
 _SEQUENCES = "--entropy-share 0 --entropy-weight 0.15 "
 #: What is left of the 256: no syllable is lost on held-out people, and a call costs little more.
 _MANDARIN_BOTTLENECK = 144
+_MANDARIN = (
+    _SEQUENCES + f"--only cmn --bottleneck {_MANDARIN_BOTTLENECK} --rate 1e-3 --dropout 0.07 "
+)
 
 _TRAININGS = (
     # Frames as the alignment labels them, then lattice-free MMI.
@@ -84,8 +87,7 @@ _TRAININGS = (
         "memory-cmn",
         ("narrow",),
         8_100,
-        _SEQUENCES
-        + f"--only cmn --bottleneck {_MANDARIN_BOTTLENECK} --rate 1e-3 --dropout 0.07 --warp 0.06",
+        _MANDARIN + "--warp 0.06",
     ),
     _Training(
         "memory-yue",
@@ -98,8 +100,7 @@ _TRAININGS = (
         "further-cmn",
         ("memory-cmn",),
         12_900,
-        _SEQUENCES
-        + f"--only cmn --bottleneck {_MANDARIN_BOTTLENECK} --rate 1e-3 --dropout 0.07 --warp 0.08",
+        _MANDARIN + "--warp 0.08",
     ),
     _Training(
         "further-yue",
@@ -113,8 +114,7 @@ _TRAININGS = (
         "people-cmn",
         ("further-cmn",),
         14_600,
-        _SEQUENCES
-        + f"--only cmn --bottleneck {_MANDARIN_BOTTLENECK} --rate 1e-3 --dropout 0.07 --warp 0.08",
+        _MANDARIN + "--warp 0.08",
     ),
     _Training(
         "people-yue",

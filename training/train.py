@@ -23,7 +23,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,9 @@ def batches(
     seed: int,
     done_pools: int = 0,
     *,
-    languages: Sequence[str] = LANGUAGES,
-    through: str | None = None,
+    pools: Mapping[str, int] = POOL_UTTERANCES,
 ) -> Iterator[Batch]:
-    """Batches without end, in random order, from pools of both languages (or of those given).
-
-    Where one learns ``through`` the layers of another, its pools are small.
+    """Batches without end, in random order, from pools of so many utterances of each language.
 
     The first pools hold short utterances over good lines only, the next ones longer and harder.
     """
@@ -116,10 +113,7 @@ def batches(
     index = {k: {u: i for i, u in enumerate(v)} for k, v in labels.items()}
     for count in itertools.count(done_pools):
         made: list[list[Utterance]] = []
-        for language in languages:
-            size = POOL_UTTERANCES[language]
-            if through not in (None, language):
-                size = POOL_BESIDE
+        for language, size in pools.items():
             first = (seed * 1_000_003 + count) * size
             hard = min(1.0, 0.1 + count / POOLS_TO_HARD)
             pool = [
@@ -135,6 +129,11 @@ def batches(
             made += into_batches(good, FRAMES_PER_BATCH)
         for i in rng.permutation(len(made)):
             yield collate(made[i], index[made[i][0].language])
+
+
+def pools_of(languages: Iterable[str], through: str | None) -> dict[str, int]:
+    """Utterances of a pool of each; fewer where one learns ``through`` the layers of another."""
+    return {k: POOL_UTTERANCES[k] if through in (None, k) else POOL_BESIDE for k in languages}
 
 
 def into_batches(items: list[Utterance], most_frames: int) -> list[list[Utterance]]:
@@ -153,12 +152,10 @@ def _produce(
     labels: dict[str, list[str]],
     seed: int,
     done_pools: int,
-    languages: Sequence[str],
-    through: str | None,
+    pools: Mapping[str, int],
 ) -> None:
     torch.set_num_threads(1)
-    made = batches(factory, labels, seed, done_pools, languages=languages, through=through)
-    for batch in made:
+    for batch in batches(factory, labels, seed, done_pools, pools=pools):
         queue.put(batch)
 
 
@@ -397,6 +394,8 @@ def main() -> None:
     a = p.parse_args()
     if a.only and a.through:
         p.error("--through trains both languages: leave --only out")
+    if a.start_from and len(a.start_from) > 1 and any(map(Path.is_dir, a.start_from)):
+        p.error("--start-from takes one folder of exported models, or several .pt files to average")
     train(a)
 
 
@@ -430,9 +429,10 @@ def train(a: argparse.Namespace) -> None:
     corpus.clips = []  # the factory holds what it needs
     queues: list[mp.Queue[Batch]] = [mp.Queue(12) for _ in range(a.processes)]
     learnt = POOLS_TO_HARD if a.start_from else 0
+    pools = pools_of(labels, a.through)
     for i, queue in enumerate(q for q in queues for _ in range(a.makers)):
-        seed, pools = a.seed * 1000 + i, task.step // UPDATES_PER_POOL + learnt
-        given = (queue, factory, labels, seed, pools, list(labels), a.through)
+        seed, done = a.seed * 1000 + i, task.step // UPDATES_PER_POOL + learnt
+        given = (queue, factory, labels, seed, done, pools)
         mp.Process(target=_produce, args=given, daemon=True).start()
     with tempfile.TemporaryDirectory() as meeting:  # where the processes find one another
         at = Path(meeting) / "at"

@@ -282,6 +282,15 @@ class _Speaker:
         return self._sounds[key]
 
 
+def _by_person(clips: Sequence[Clip]) -> list[list[Clip]]:
+    """The recordings of each, without copies in other voices."""
+    out: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        if clip.speaker == clip.person:
+            out[clip.person].append(clip)
+    return list(out.values())
+
+
 def resynthesised(
     language: str,
     corpus: Corpus,
@@ -290,11 +299,8 @@ def resynthesised(
     rng: np.random.Generator,
 ) -> list[Clip]:
     """``count`` utterances of the texts (toned syllables) in voices without end."""
-    by_speaker: dict[str, list[Clip]] = defaultdict(list)
-    for clip in corpus.of(language, "word", "syllable"):
-        if "@" not in clip.speaker:
-            by_speaker[clip.speaker].append(clip)
-    speakers = [_Speaker(clips) for clips in by_speaker.values() if len(clips) > 200]
+    people = _by_person(corpus.of(language, "word", "syllable"))
+    speakers = [_Speaker(clips) for clips in people if len(clips) > 200]
     durations = Durations(corpus.of(language, "sentence", "phrase"), language)
     out: list[Clip] = []
     for text in texts:
@@ -389,11 +395,8 @@ def _alone(language: str, work: Path, count: int) -> list[Clip]:
     from training.prepare import load
 
     began, rng = time.monotonic(), np.random.default_rng([13, len(language), ord(language[0])])
-    by_speaker: dict[str, list[Clip]] = defaultdict(list)
-    for clip in load(work).of(language, "syllable"):
-        if "@" not in clip.speaker:
-            by_speaker[clip.speaker].append(clip)
-    made = [c for clips in by_speaker.values() for c in alone(clips, count, rng)]
+    people = _by_person(load(work).of(language, "syllable"))
+    made = [c for clips in people for c in alone(clips, count, rng)]
     print(f"{language}: {len(made)} syllables alone, {time.monotonic() - began:.0f} s")
     return made
 

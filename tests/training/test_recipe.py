@@ -55,6 +55,11 @@ def test_what_a_stage_begins_with_is_made_before() -> None:
         assert set(needed) <= made, stage
         if "--name" in given:
             made.add(f"w/{given['--name']}.pt")
+    exports = [s for s in stages(Path("d"), Path("w"), Path("m")) if s.name.startswith("export")]
+    assert [s.arguments[s.arguments.index("--checkpoints") + 1 :] for s in exports] == [
+        ("w/memory-cmn.pt", "w/further-cmn.pt", "w/people-cmn.pt"),
+        ("w/memory-yue.pt", "w/people-yue.pt"),
+    ]
 
 
 def test_a_share_of_the_updates_is_for_a_look_at_all_stages() -> None:

@@ -182,6 +182,9 @@ def test_checkpoints_are_averaged_in_the_language_that_all_have(tmp_path: Path) 
         name = "own.yue.2.down.weight"
         wanted = (alone.state_dict()[name] + both.state_dict()[name]) / 2
         assert torch.allclose(net.state_dict()[name], wanted)
+    other = saved("other.pt", network.Network({"cmn": LABELS["cmn"]}, bottleneck=8))
+    with pytest.raises(ValueError, match=r"no language is in all of .*alone\.pt, .*other\.pt"):
+        load_network(files[0], other)
 
 
 def test_pools_of_the_language_that_only_helps_are_small() -> None:
@@ -196,8 +199,7 @@ def test_pools_of_the_language_that_only_helps_are_small() -> None:
             return Utterance(language, np.zeros((90, 40), np.float32), sounds, at)
 
     factory = Counting()
-    made = train.batches(factory, LABELS, 1, 300, languages=["cmn", "yue"], through="yue")
-    next(made)
+    next(train.batches(factory, LABELS, 1, 300, pools=train.pools_of(LABELS, "yue")))
     assert factory.asked.count("cmn") == train.POOL_BESIDE
     assert factory.asked.count("yue") == train.POOL_UTTERANCES["yue"]
 
