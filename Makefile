@@ -31,7 +31,7 @@ help:
 	@echo 'make image     build the container image and try it (podman or docker)'
 	@echo 'make fixtures  make audio_fixtures/*.wav anew (needs espeak-ng)'
 	@echo 'make prompts   speak the prompts that are missing (needs espeak-ng)'
-	@echo 'make models    train both speech models anew, hours (needs espeak-ng, sox, lmplz and DATA)'
+	@echo 'make models    train both speech models anew, hours (needs espeak-ng, lmplz and DATA)'
 	@echo 'make eval      measure the speech models (needs DATA for real people)'
 	@echo 'make clean     remove $(VENV) and caches'
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import pickle
-import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from training import programs, pronunciation
+from ivr.audio.tempo import at_tempo
+from training import pronunciation
 from training.align import Spans
 
 __all__ = ["RATE_HZ", "Clip", "Corpus", "held_out", "read_development"]
@@ -92,7 +92,9 @@ class Corpus:
             for tempo in TEMPOS if row["kind"] == "syllable" else ():
                 key = f"{row['file']}@{tempo}"
                 if key not in audio:
-                    audio[key] = _tempo(audio[row["file"]], tempo)
+                    slow = audio[row["file"]].astype(np.float32)
+                    fast = at_tempo(slow, tempo, RATE_HZ)
+                    audio[key] = np.clip(np.rint(fast), -32768, 32767).astype(np.int16)
                 into.append(_clip(row, spoken, audio[key], tempo))
 
     def of(self, language: str, *kinds: str) -> list[Clip]:
@@ -134,15 +136,6 @@ def _clip(row: dict[str, str], spoken: tuple[str, ...], audio: np.ndarray, tempo
         row["lang"], row["kind"], Path(row["file"]).stem, speaker, row["label"], spoken,
         audio[start:end].copy(),
     )  # fmt: skip
-
-
-def _tempo(audio: np.ndarray, tempo: float) -> np.ndarray:
-    """The same recording ``tempo`` times as fast at the same pitch (sox, WSOLA for speech)."""
-    with tempfile.TemporaryDirectory() as folder:
-        slow, fast = f"{folder}/slow.wav", f"{folder}/fast.wav"
-        sf.write(slow, audio, RATE_HZ, subtype="PCM_16")
-        programs.run(["sox", slow, fast, "tempo", "-s", str(tempo)])
-        return np.asarray(sf.read(fast, dtype="int16")[0])
 
 
 def _syllables(row: dict[str, str]) -> tuple[str, ...]:

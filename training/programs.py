@@ -1,6 +1,6 @@
 """Programs outside Python that the training calls: run, or one clear message.
 
-run(["sox", slow, fast, "tempo", "1.5"])
+run(["lmplz", "-o", "3"], given=text, out=arpa)
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ _GET = {
     "lmplz": "Debian has no package of KenLM: build it from https://github.com/kpu/kenlm "
     "(apt-get install cmake g++ libboost-all-dev zlib1g-dev libbz2-dev liblzma-dev; "
     "cmake -B build && cmake --build build --target lmplz) and put build/bin on the path",
-    "sox": "apt-get install sox",
 }
 
 
