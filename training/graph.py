@@ -15,7 +15,7 @@ import kaldilm
 import pywrapfst as fst
 
 from training.lm import Lexicon
-from training.pronunciation import units
+from training.pronunciation import in_context, units
 
 __all__ = ["build_graph", "ctc_topology"]
 
@@ -90,7 +90,8 @@ def _lexicon(
     homophones: Counter[tuple[int, ...]] = Counter()
     for number, word in enumerate(words):
         for rank, reading in enumerate(readings.get(word, ())):
-            labels = tuple(phone[u] for u in units(list(reading), language))
+            said = in_context(units(list(reading), language), language, phone)
+            labels = tuple(phone[u] for u in said)
             homophones[labels] += 1
             path = (*labels, first_symbol + homophones[labels])
             at = loop

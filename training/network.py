@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ivr.intent.sounds import plain
+
 __all__ = ["LAYERS", "LEFT_CONTEXT", "RIGHT_CONTEXT", "Layer", "Network", "factors"]
 
 WIDTH = 512
@@ -129,6 +131,18 @@ class Output(nn.Module):
         self.own = nn.Parameter(torch.zeros(len(labels), WIDTH))
         self.bias = nn.Parameter(torch.zeros(len(labels)))
 
+    def set(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Compute this from now on; what labels share begins as their mean."""
+        with torch.no_grad():
+            own = weight.clone()
+            for of, shared in ((self.final_of, self.final), (self.tone_of, self.tone)):
+                count = torch.bincount(of, minlength=len(shared)).clamp(min=1)
+                shared.zero_().index_add_(0, of, own)
+                shared /= count[:, None]
+                own = own - shared[of]
+            self.own.copy_(own)
+            self.bias.copy_(bias)
+
     def weight(self) -> torch.Tensor:
         """(labels, width)."""
         return self.final[self.final_of] + self.tone[self.tone_of] + self.own
@@ -172,22 +186,25 @@ class Network(nn.Module):
             for its, mine in zip(self.layers(language), self.layers(other), strict=True):
                 mine.down, mine.up = its.down, its.up
 
-    def begin_with(self, state: dict[str, torch.Tensor]) -> None:
+    def begin_with(self, other: Network) -> None:
         """Take over the weights of a network of these languages, or more.
 
         Where its bottlenecks are narrower, what is new of a layer counts for nothing at first: the
         network computes what the other one did. A language that learns through another's layers may
-        be new: its output layer stays as it is.
-
-        Args:
-            state: the other network's ``state_dict()``.
+        be new: its output layer stays as it is. Labels in context (:func:`ivr.intent.sounds.in_context`)
+        begin as the plain ones, each with its share of them by the priors set before.
 
         Raises:
             ValueError: its bottlenecks are wider.
-            KeyError: it lacks a language.
+            KeyError: it lacks a language, or a label.
         """
-        mine = self.state_dict()
+        mine, state = self.state_dict(), other.state_dict()
+        finer = [k for k in self.labels if other.labels.get(k, self.labels[k]) != self.labels[k]]
         for name, here in mine.items():
+            if name.split(".")[1:2] in ([k] for k in finer) and name.startswith("outputs."):
+                continue
+            if name in (f"prior_{k}" for k in finer):
+                continue
             there = self._theirs(name, state)
             if there is None:
                 continue
@@ -200,6 +217,18 @@ class Network(nn.Module):
                 here[:, : there.shape[1]] = there
             else:
                 here.copy_(there)
+        for language in finer:
+            self._refine(language, other)
+
+    def _refine(self, language: str, other: Network) -> None:
+        """Labels in context from another network's plain ones."""
+        theirs = {u: i for i, u in enumerate(other.labels[language])}
+        rows = [theirs[u if u in theirs else plain(u)] for u in self.labels[language]]
+        of = torch.tensor(rows)
+        prior = self.prior(language).exp()
+        share = prior / torch.zeros(len(theirs)).index_add_(0, of, prior)[of]
+        output = other.outputs[language]
+        self.outputs[language].set(output.weight()[of], output.bias[of] + share.log())
 
     def _theirs(self, name: str, state: dict[str, torch.Tensor]) -> torch.Tensor | None:
         """What another network has for a weight of this one; None where it begins bare."""

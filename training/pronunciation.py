@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter, defaultdict
+from collections.abc import Container, Mapping, Sequence
 
 import opencc
 
@@ -18,7 +20,7 @@ from ivr.intent.sounds import character_syllables
 from ivr.intent.sounds import parse as taken_apart
 from ivr.language import Language
 
-__all__ = ["LANGUAGES", "parse", "simplified", "syllables", "unit_inventory", "units"]
+__all__ = ["LANGUAGES", "in_context", "parse", "simplified", "syllables", "unit_inventory", "units"]
 
 LANGUAGES = ("cmn", "yue")
 HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]+")
@@ -66,6 +68,34 @@ def units(syllable_list: list[str], language: str) -> list[str]:
     return sounds.units(syllable_list, Language(language))
 
 
-def unit_inventory(syllable_set: set[str], language: str) -> list[str]:
-    """The output labels of a language, blank first, for the syllables that can occur."""
-    return ["<blk>", *sorted({u for s in syllable_set for u in units([s], language)})]
+def in_context(unit_list: Sequence[str], language: str, known: Container[str]) -> list[str]:
+    """Units by what stands beside them, as far as ``known`` tells them apart."""
+    return sounds.in_context(unit_list, Language(language), known)
+
+
+def unit_inventory(
+    said: Mapping[str, int], language: str, *, least: int | None = None
+) -> list[str]:
+    """The output labels of a language, blank first, for the syllables that can occur.
+
+    Args:
+        said: how often each syllable occurs.
+        language: ``cmn`` or ``yue``.
+        least: a unit is told apart by what stands beside it (:func:`in_context`) where that occurs
+            as often; the commonest context, and rare ones, keep the plain name. None: nowhere.
+    """
+    count: dict[str, Counter[str]] = defaultdict(Counter)
+    for syllable, n in said.items():
+        plain = units([syllable], language)
+        for unit, named in zip(plain, in_context(plain, language, _Everything()), strict=True):
+            count[unit][named] += n
+    out = set(count)
+    if least is not None:
+        for contexts in count.values():
+            out |= {named for named, n in contexts.most_common()[1:] if n >= least}
+    return ["<blk>", *sorted(out)]
+
+
+class _Everything:
+    def __contains__(self, _: object) -> bool:
+        return True

@@ -103,17 +103,7 @@ def _norm(norm: nn.BatchNorm1d, parts: dict[str, Component], name: str) -> None:
 
 def _output(net: Network, language: str, parts: dict[str, Component]) -> None:
     weight, bias = parts["labels"].arrays
-    output = net.outputs[language]
-    with torch.no_grad():
-        # What the labels share was summed up; a mean over those that share is where it begins anew.
-        own = torch.from_numpy(weight.copy())
-        for of, shared in ((output.final_of, output.final), (output.tone_of, output.tone)):
-            count = torch.bincount(of, minlength=len(shared)).clamp(min=1)
-            shared.zero_().index_add_(0, of, own)
-            shared /= count[:, None]
-            own = own - shared[of]
-        output.own.copy_(own)
-        output.bias.copy_(torch.from_numpy(bias.copy()))
+    net.outputs[language].set(torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy()))
     less = torch.from_numpy(parts["likelihood"].arrays[0].copy())
     net.set_priors({language: -less / network.PRIOR_SCALE})
 

@@ -23,7 +23,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ import numpy as np
 import torch
 from torch import distributed, nn
 
+from ivr.intent.sounds import plain
 from training import augment, network, places
 from training.checkpoint import load_network
 from training.corpus import Corpus
@@ -39,7 +41,7 @@ from training.factory import Factory, Utterance
 from training.features import mfcc
 from training.mmi import Bigram, best_path, estimate, mmi_loss
 from training.prepare import load
-from training.pronunciation import unit_inventory, units
+from training.pronunciation import in_context, unit_inventory, units
 from training.restore import restored
 
 __all__ = ["LANGUAGES", "Batch", "batches", "collate", "into_batches", "labels_of", "main", "pad"]
@@ -67,10 +69,15 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(
-            self.language,
-            *(getattr(self, f.name).to(device) for f in fields(self) if f.name != "language"),
-        )
+        return self._each(lambda x: x.to(device))
+
+    def repeated(self, times: int) -> Batch:
+        """All utterances once more, after the others, ``times`` times in all."""
+        return self._each(lambda x: x.repeat(times, *[1] * (x.ndim - 1)))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        tensors = (getattr(self, f.name) for f in fields(self) if f.name != "language")
+        return Batch(self.language, *map(change, tensors))
 
 
 def pad(features: np.ndarray, frames: int) -> np.ndarray:
@@ -84,17 +91,23 @@ def collate(items: list[Utterance], index: dict[str, int]) -> Batch:
     longest = max(len(u.features) for u in items)
     x = np.stack([pad(u.features, longest) for u in items])
     frames = [(len(u.features) + network.STRIDE - 1) // network.STRIDE for u in items]
+    said = [_labels(u, index) for u in items]
     target = np.full((len(items), max(frames)), -1)
-    for row, u in zip(target, items, strict=True):
-        row[: len(u.at)] = np.array([*(index[k] for k in u.units), 0])[u.at]  # -1: silence, last
+    for row, u, labels in zip(target, items, said, strict=True):
+        row[: len(u.at)] = np.array([*labels, 0])[u.at]  # -1: silence, last
     return Batch(
         items[0].language,
         torch.from_numpy(x),
         torch.tensor(frames),
-        torch.tensor([index[k] for u in items for k in u.units], dtype=torch.long),
-        torch.tensor([len(u.units) for u in items]),
+        torch.tensor([k for labels in said for k in labels], dtype=torch.long),
+        torch.tensor([len(labels) for labels in said]),
         torch.from_numpy(target),
     )
+
+
+def _labels(u: Utterance, index: dict[str, int]) -> list[int]:
+    """Its units as the network knows them."""
+    return [index[k] for k in in_context(u.units, u.language, index)]
 
 
 def batches(
@@ -175,28 +188,48 @@ def loss_of(
     *,
     bigram: Bigram | None = None,
     smoothing: float = 0.05,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy a frame, and the MMI loss a frame (0 without ``bigram``)."""
+    views: int = 1,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cross-entropy a frame, the MMI loss a frame (0 without ``bigram``), and the inconsistency.
+
+    With two ``views`` the second half of the batch is the first half once more, masked otherwise.
+    """
     kind = x.device.type
     with torch.autocast(kind, dtype=torch.bfloat16, enabled=_fast_bfloat16(kind)):
         out = net.outputs[batch.language](net.trunk(x, batch.language, dropout))
     out = out.float().log_softmax(1)
     target = batch.target[:, : out.shape[2]]
     entropy = nn.functional.cross_entropy(out, target, ignore_index=-1, label_smoothing=smoothing)
+    apart = inconsistency(out, target >= 0) if views == 2 else entropy.new_zeros(())
     if bigram is None:
-        return entropy, entropy.new_zeros(())
+        return entropy, entropy.new_zeros(()), apart
     scores = net.likelihoods(out, batch.language).permute(2, 0, 1)
     frames = batch.frames.clamp(max=len(scores))
     mmi = mmi_loss(scores, frames, batch.labels, batch.label_lengths, bigram)
-    return entropy, mmi / frames.sum()
+    return entropy, mmi / frames.sum(), apart
 
 
-def labels_of(corpus: Corpus) -> dict[str, list[str]]:
-    """The output labels of each language."""
-    return {
-        k: unit_inventory({s for c in corpus.clips if c.language == k for s in c.syllables}, k)
-        for k in LANGUAGES
-    }
+def inconsistency(out: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """How far apart two views of the same utterances are, a frame: symmetric Kullback-Leibler.
+
+    Each view learns from what the other one says, not the other way round (Yao et al. 2024,
+    *CR-CTC: Consistency regularization on CTC for improved speech recognition*).
+
+    Args:
+        out: (2 * batch, labels, frames) log-probabilities, one view after the other.
+        inside: (2 * batch, frames) whether the frame is part of the utterance.
+    """
+    said = out.detach().roll(len(out) // 2, 0)
+    apart = nn.functional.kl_div(out, said, reduction="none", log_target=True).sum(1)
+    return (apart * inside).sum() / inside.sum()
+
+
+def labels_of(corpus: Corpus, *, least: int | None = None) -> dict[str, list[str]]:
+    """The output labels of each language; for ``least`` see :func:`unit_inventory`."""
+    said: dict[str, Counter[str]] = {k: Counter() for k in LANGUAGES}
+    for c in corpus.clips:
+        said[c.language].update(c.syllables)
+    return {k: unit_inventory(said[k], k, least=least) for k in LANGUAGES}
 
 
 def _statistics(
@@ -210,7 +243,7 @@ def _statistics(
         index = {k: i for i, k in enumerate(labels[language])}
         count = np.full(len(index), 3.0)
         for u in made:
-            np.add.at(count, np.array([*(index[k] for k in u.units), 0])[u.at], 1)
+            np.add.at(count, np.array([*_labels(u, index), 0])[u.at], 1)
         priors[language] = torch.tensor(np.log(count / count.sum()), dtype=torch.float32)
     x = np.concatenate(features)
     return torch.from_numpy(x.mean(0)), torch.from_numpy(x.std(0)), priors
@@ -234,7 +267,8 @@ def _bigrams(corpus: Corpus, factory: Factory, labels: dict[str, list[str]]) -> 
         ]
         rng = np.random.default_rng(3)
         spoken += [units(factory.spoken_text(language, rng), language) for _ in range(6000)]
-        out[language] = estimate(spoken, labels[language])
+        known = set(labels[language])
+        out[language] = estimate((in_context(s, language, known) for s in spoken), labels[language])
     return out
 
 
@@ -252,7 +286,8 @@ def tuning_error(
             for u in items:
                 x = torch.from_numpy(pad(u.features, len(u.features)))[None].to(net.mean.device)
                 scores = net.likelihoods(net(x, language), language)[0].T
-                heard = [net.labels[language][k] for k in best_path(scores, bigrams[language])]
+                path = best_path(scores, bigrams[language])
+                heard = [plain(net.labels[language][k]) for k in path]
                 wrong += Levenshtein.distance(heard, u.units)
                 total += len(u.units)
             out[language] = round(wrong / max(1, total), 4)
@@ -360,6 +395,18 @@ def main() -> None:
         "--warp", type=float, default=0.0, help="deviation of the log of vocal tracts' length"
     )
     p.add_argument(
+        "--views", type=int, choices=(1, 2), default=1, help="of each utterance, masked apart"
+    )
+    p.add_argument("--consistency", type=float, default=0.2, help="weight of two views' agreement")
+    p.add_argument("--masked", type=float, default=1.0, help="spans of time masked, times this")
+    p.add_argument(
+        "--in-context",
+        type=int,
+        metavar="LEAST",
+        help="units told apart by what stands beside them in their syllable, where that is heard "
+        "so often",
+    )
+    p.add_argument(
         "--only",
         choices=LANGUAGES,
         help="a network of one language (training.export --languages)",
@@ -421,7 +468,8 @@ def train(a: argparse.Namespace) -> None:
     if a.processes > 1:
         torch.set_num_threads(1)  # a process with threads cannot be forked
     corpus = load(a.work)
-    labels = {k: v for k, v in labels_of(corpus).items() if a.only in (None, k)}
+    all_labels = labels_of(corpus, least=a.in_context)
+    labels = {k: v for k, v in all_labels.items() if a.only in (None, k)}
     corpus.leave_out(a.without)
     corpus.thin_out(a.speakers)
     factory = Factory(corpus, a.data / "text", a.queues)
@@ -465,7 +513,7 @@ def _begun(
             trained = json.loads((first / next(iter(labels)) / "model.json").read_text())["trained"]
         else:
             begun, trained = load_network(*a.start_from)
-        net.begin_with(begun.state_dict())
+        net.begin_with(begun)
         task.before = (trained["updates"], 60 * trained["minutes"])
         task.average.net.load_state_dict(net.state_dict())
         print("begins with", *a.start_from, flush=True)
@@ -510,14 +558,16 @@ def _learn(
         batch = queues[rank].get()
         told.waited_s += time.monotonic() - waited
         bigram = bigrams[batch.language] if done > a.entropy_share else None
+        batch = batch.repeated(a.views)
         x = augment.channel(augment.warp(batch.features, rng, a.warp), rng)
-        x = augment.mask_bands(augment.mask_time(x, rng), rng)
+        x = augment.mask_bands(augment.mask_time(x, rng, a.masked), rng)
         dropout = a.dropout
         if batch.language == "yue" and a.dropout_yue is not None:
             dropout = a.dropout_yue
         batch, x = batch.to(device), x.to(device)
-        entropy, mmi = loss_of(net, batch, x, dropout, bigram=bigram)
+        entropy, mmi, apart = loss_of(net, batch, x, dropout, bigram=bigram, views=a.views)
         loss = entropy if bigram is None else mmi + a.entropy_weight * entropy
+        loss = loss + a.consistency * apart
         net.zero_grad()
         loss.backward()
         if not alone:
@@ -527,7 +577,7 @@ def _learn(
         if rank:
             continue
         average.update(net)
-        told.add(batch, entropy.item(), mmi.item())
+        told.add(batch, entropy.item(), mmi.item(), apart.item())
         if step % 100 == 0:
             print(f"update {step} {100 * done:.0f} % {told.line()}", flush=True)
         if time.monotonic() - last_save > a.save_every:
@@ -573,9 +623,10 @@ class Progress:
         self.heard_s = self.waited_s = 0.0
         self.began = time.monotonic()
 
-    def add(self, batch: Batch, entropy: float, mmi: float) -> None:
+    def add(self, batch: Batch, entropy: float, mmi: float, apart: float) -> None:
         self.heard_s += float(batch.frames.sum()) * 0.03
-        for key, now in ((f"{batch.language} ce", entropy), (f"{batch.language} mmi", mmi)):
+        for name, now in (("ce", entropy), ("mmi", mmi), ("apart", apart)):
+            key = f"{batch.language} {name}"
             self.mean[key] = 0.98 * self.mean.get(key, now) + 0.02 * now
 
     def line(self) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ivr.errors import ModelError
-from ivr.intent.sounds import character_syllables, units
+from ivr.intent.sounds import character_syllables, in_context, units
 from ivr.language import Language
 
 __all__ = ["COST", "Graph", "add_hot_words", "spell", "supports_hot_words"]
@@ -147,8 +147,10 @@ def spell(word: str, language: Language, known: Sequence[str]) -> tuple[int, ...
     """The units of a word, as places in the model's list; None where it has no unit for a sound."""
     said = character_syllables(word, language)
     place = {unit: n for n, unit in enumerate(known)}
-    spelt = units(said, language) if said and all(said) else None
-    if spelt is None or any(unit not in place for unit in spelt):
+    if not said or not all(said):
+        return None
+    spelt = in_context(units(said, language), language, place)
+    if any(unit not in place for unit in spelt):
         return None
     return tuple(place[unit] for unit in spelt)
 

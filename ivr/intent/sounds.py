@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,9 @@ __all__ = [
     "distance",
     "fold",
     "fold_number",
+    "in_context",
     "parse",
+    "plain",
     "syllables",
     "table",
     "units",
@@ -196,6 +198,44 @@ def units(syllable_list: Sequence[str], language: Language) -> list[str]:
             raise ValueError(f"not a toned {language} syllable: {syllable!r}")
         out += [s.initial] * bool(s.initial) + [f"{s.final}{s.tone}"]
     return out
+
+
+def in_context(unit_list: Sequence[str], language: Language, known: Container[str]) -> list[str]:
+    """Units by what stands beside them in their syllable, as far as a model tells them apart.
+
+    An initial sounds different before another vowel (``g_u``), a final after an initial made
+    elsewhere in the mouth (``t_ong1``, after a retroflex); ``known`` are the units of the model.
+
+    >>> in_context(["zh", "ong1", "g", "uo2"], Language.MANDARIN, {"t_ong1", "g_u"})
+    ['zh', 't_ong1', 'g_u', 'uo2']
+    """
+    places = _CMN_INITIALS if language is Language.MANDARIN else _YUE_INITIALS
+    out: list[str] = []
+    before = ""
+    for i, unit in enumerate(unit_list):
+        if unit[-1].isdigit():
+            named = f"{places[before][0]}_{unit}"
+            before = ""
+        else:
+            named = f"{unit}_{_vowel(unit_list[i + 1])}"
+            before = unit
+        out.append(named if named in known else unit)
+    return out
+
+
+def plain(unit: str) -> str:
+    """A unit without its context.
+
+    >>> plain("t_ong1"), plain("g_u"), plain("g")
+    ('ong1', 'g', 'g')
+    """
+    before, _, after = unit.partition("_")
+    return after if unit[-1].isdigit() and after else before
+
+
+def _vowel(final: str) -> str:
+    """What a final begins with."""
+    return final[:2] if final[:2] in ("aa", "eo", "oe", "yu") else final[0]
 
 
 # -- distances ------------------------------------------------------------------------------------

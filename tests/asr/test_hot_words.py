@@ -121,6 +121,10 @@ def test_words_are_spelt_as_they_are_said() -> None:
     ]  # fmt: skip
     assert spell("wifi", CMN, known) is None
     assert spell("穗好办", CMN, ["<blk>", "s"]) is None
+    finer = ["<blk>", "s", "s_u", "d_uei4", "uei4", "h_a", "g_ao3", "p_an4", "b", "an4"]
+    assert [finer[n] for n in spell("穗好办", CMN, finer) or ()] == [
+        "s_u", "d_uei4", "h_a", "g_ao3", "b", "p_an4",
+    ]  # fmt: skip
 
 
 def test_the_model_lies_beside_with_links(tmp_path: Path) -> None:

@@ -40,6 +40,16 @@ def test_masked_frames_are_the_mean() -> None:
         assert torch.allclose(row[where], at.expand(int(where.sum()), -1), atol=1e-4)
 
 
+def test_more_frames_are_masked_where_more_spans_are_wanted() -> None:
+    x = _features(4, frames=500)
+
+    def share(times: float) -> float:
+        masked = augment.mask_time(x.clone(), np.random.default_rng(5), times)
+        return float((masked != x).any(2).float().mean())
+
+    assert share(1.0) < share(2.5) < share(8.0) < 0.6
+
+
 def test_a_channel_is_the_same_in_every_frame_and_differs_by_utterance() -> None:
     x = _features(3)
     shift = _mel(augment.channel(x, np.random.default_rng(7)) - x)

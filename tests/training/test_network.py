@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
@@ -24,7 +26,7 @@ def test_a_wider_network_of_one_language_begins_with_what_the_narrow_one_compute
     narrow: Network,
 ) -> None:
     wide = Network({"cmn": LABELS["cmn"]}, bottleneck=24).eval()
-    wide.begin_with(narrow.state_dict())
+    wide.begin_with(narrow)
     x = torch.randn(2, 150, 40)
     with torch.no_grad():
         wanted, got = (n.likelihoods(n(x, "cmn"), "cmn") for n in (narrow, wide))
@@ -40,12 +42,33 @@ def test_a_wider_network_of_one_language_begins_with_what_the_narrow_one_compute
 
 
 def test_one_that_remembers_begins_with_what_one_without_memory_computes(narrow: Network) -> None:
-    state = {k: v for k, v in narrow.state_dict().items() if not k.startswith("memory.")}
+    before = copy.deepcopy(narrow)
+    before.memory = torch.nn.ModuleDict()
     net = Network(LABELS, bottleneck=16).eval()
-    net.begin_with(state)
+    net.begin_with(before)
     x = torch.randn(2, 150, 40)
     with torch.no_grad():
         assert torch.equal(net(x, "cmn"), narrow(x, "cmn"))
+
+
+def test_labels_in_context_begin_with_their_share_of_the_plain_ones(narrow: Network) -> None:
+    plain = LABELS["cmn"]
+    finals = [u for u in plain if u[-1].isdigit()]
+    labels = ["<blk>", *sorted([*plain[1:], *(f"t_{u}" for u in finals)])]
+    net = Network({"cmn": labels}, bottleneck=16).eval()
+    net.set_priors({"cmn": torch.randn(len(labels)).log_softmax(0)})
+    prior = net.prior("cmn").exp()
+    net.begin_with(narrow)
+    x = torch.randn(2, 150, 40)
+    with torch.no_grad():
+        got, wanted = net(x, "cmn").exp(), narrow(x, "cmn").exp()
+    assert torch.equal(net.prior("cmn").exp(), prior)
+    for k, unit in enumerate(plain):
+        variants = [i for i, u in enumerate(labels) if u in (unit, f"t_{unit}")]
+        assert torch.allclose(got[:, variants].sum(1), wanted[:, k], atol=1e-5)
+        shares = got[:, variants] / got[:, variants].sum(1, keepdim=True)
+        of_prior = prior[variants] / prior[variants].sum()
+        assert torch.allclose(shares, of_prior[None, :, None].expand_as(shares), atol=1e-4)
 
 
 def test_memory_is_of_the_past_and_fades() -> None:
@@ -82,7 +105,7 @@ def test_a_language_learns_through_the_layers_of_another() -> None:
     few = Network({"yue": LABELS["yue"]}, bottleneck=16)
     few(torch.randn(4, 150, 40), "yue")
     net = Network(LABELS, bottleneck=16, through="yue")
-    net.begin_with(few.eval().state_dict())
+    net.begin_with(few.eval())
     x = torch.randn(2, 150, 40)
     with torch.no_grad():
         assert torch.equal(few(x, "yue"), net.eval()(x, "yue"))
@@ -103,9 +126,9 @@ def test_a_language_learns_through_the_layers_of_another() -> None:
 
 def test_a_narrower_one_cannot_go_on(narrow: Network) -> None:
     with pytest.raises(ValueError, match=r"down\.weight has 16 channels, more than 8"):
-        Network(LABELS, bottleneck=8).begin_with(narrow.state_dict())
+        Network(LABELS, bottleneck=8).begin_with(narrow)
 
 
 def test_a_language_that_is_not_there_cannot_go_on(narrow: Network) -> None:
     with pytest.raises(KeyError, match="wuu"):
-        Network(LABELS | {"wuu": ["<blk>", "m"]}, bottleneck=16).begin_with(narrow.state_dict())
+        Network(LABELS | {"wuu": ["<blk>", "m"]}, bottleneck=16).begin_with(narrow)

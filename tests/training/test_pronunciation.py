@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 pytest.importorskip("ToJyutping")
@@ -9,7 +11,8 @@ pytest.importorskip("ToJyutping")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.pronunciation import parse, simplified, syllables, unit_inventory, units
+from ivr.intent.sounds import plain
+from training.pronunciation import in_context, parse, simplified, syllables, unit_inventory, units
 
 
 @pytest.mark.parametrize(
@@ -71,5 +74,23 @@ def test_cantonese_characters_survive_simplification() -> None:
 def test_any_text_gives_none_or_spelled_syllables(text: str, language: str) -> None:
     found = syllables(text, language)
     if found is not None:
-        inventory = unit_inventory(set(found), language)
-        assert set(units(found, language)) <= set(inventory)
+        spelled = units(found, language)
+        inventory = unit_inventory(Counter(found), language)
+        assert set(spelled) <= set(inventory)
+        finer = unit_inventory(Counter(found), language, least=1)
+        told_apart = in_context(spelled, language, finer)
+        assert set(told_apart) <= set(finer)
+        assert [plain(u) for u in told_apart] == spelled
+        assert in_context(spelled, language, inventory) == spelled
+
+
+def test_units_are_told_apart_by_context_where_it_is_common() -> None:
+    said = {"zhong1": 9, "dong1": 20, "gong1": 3, "zha1": 30, "gu1": 5}
+    assert unit_inventory(said, "cmn", least=4) == [
+        "<blk>", "a1", "d", "g", "ong1", "t_ong1", "u1", "zh", "zh_o",
+    ]  # fmt: skip
+    # dong1 is commonest, gong1 rare: both keep the plain name.
+    assert unit_inventory(said, "cmn", least=3) == [
+        "<blk>", "a1", "d", "g", "g_o", "g_ong1", "ong1", "t_ong1", "u1", "zh", "zh_o",
+    ]  # fmt: skip
+    assert "ng_aa" in unit_inventory({"ngaa4": 5, "ngo5": 9}, "yue", least=5)

@@ -50,7 +50,7 @@ def models(net: network.Network, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def _wider(net: network.Network, bottleneck: int) -> network.Network:
     """As a training goes on with it."""
     wide = network.Network(LABELS, bottleneck=bottleneck).eval()
-    wide.begin_with(net.state_dict())
+    wide.begin_with(net)
     return wide
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ if shutil.which("espeak-ng") is None:
 from training import espeak, factory, mmi, network, train
 from training.export import export_network
 from training.features import mfcc
-from training.pronunciation import syllables, unit_inventory, units
+from training.pronunciation import in_context, syllables, unit_inventory, units
 
 WORDS = ("社保", "公积金", "报警")
 
@@ -64,8 +65,9 @@ def _utterance(word: str, variant: str, rate: int, pitch: int) -> factory.Uttera
 def net() -> network.Network:
     torch.manual_seed(3)
     torch.set_num_threads(1)
-    said = {s for w in WORDS for s in syllables(w, "cmn") or []}
-    labels = {"cmn": unit_inventory(said, "cmn"), "yue": ["<blk>", "m4"]}
+    said = Counter(s for w in WORDS for s in syllables(w, "cmn") or [])
+    inventory = [*unit_inventory(said, "cmn"), "j_in1"]  # after a palatal
+    labels = {"cmn": inventory, "yue": ["<blk>", "m4"]}
     net = network.Network(labels)
     items = [
         _utterance(w, v, r, p)
@@ -77,9 +79,11 @@ def net() -> network.Network:
     index = {k: i for i, k in enumerate(labels["cmn"])}
     optimiser = torch.optim.Adam(net.parameters(), 2e-3)
     batch = train.collate(items, index)
-    bigram = mmi.estimate([u.units for u in items], labels["cmn"])
+    spoken = [in_context(u.units, "cmn", index) for u in items]
+    assert "j_in1" in spoken[4]
+    bigram = mmi.estimate(spoken, labels["cmn"])
     for step in range(60):
-        entropy, sequence = train.loss_of(
+        entropy, sequence, _ = train.loss_of(
             net, batch, batch.features, dropout=0.0, bigram=bigram if step >= 30 else None
         )
         loss = 0.3 * entropy + sequence if step >= 30 else entropy

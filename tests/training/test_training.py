@@ -45,6 +45,9 @@ def _arguments(work: Path, name: str, *, updates: int, processes: int) -> argpar
         rate=0.2,
         seed=1,
         warp=0.0,
+        views=1,
+        consistency=0.2,
+        masked=1.0,
         dropout=0.0,
         dropout_yue=None,
         entropy_share=0.3,
@@ -60,7 +63,7 @@ def _arguments(work: Path, name: str, *, updates: int, processes: int) -> argpar
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches as they are, so that every process learns from the same."""
     for name in ("channel", "mask_bands", "mask_time"):
-        monkeypatch.setattr(augment, name, lambda x, _: x)
+        monkeypatch.setattr(augment, name, lambda x, *_: x)
     monkeypatch.setattr(augment, "warp", lambda x, *_: x)
 
 
@@ -150,6 +153,63 @@ def test_what_languages_share_is_kept_where_wanted(tmp_path: Path) -> None:
     assert {k.split(".")[0] for k in changed} == {"own", "memory", "outputs"}
     assert all(".yue." in k for k in changed)
     assert any(k.endswith("running_mean") for k in changed)
+
+
+def test_two_views_are_as_far_apart_as_their_divergences_and_each_learns_from_the_other() -> None:
+    torch.manual_seed(3)
+    scores = torch.randn(4, 5, 6, requires_grad=True)  # two utterances, each twice
+    inside = torch.ones(4, 6, dtype=torch.bool)
+    inside[1::2, 4:] = False  # the second is shorter
+    apart = train.inconsistency(scores.log_softmax(1), inside)
+    p = scores.detach().softmax(1).numpy().astype(np.float64)
+    each = [(p[j] * np.log(p[j] / p[i])).sum(0)[inside[i]] for i, j in enumerate((2, 3, 0, 1))]
+    assert apart.item() == pytest.approx(np.concatenate(each).mean(), rel=1e-5)
+    apart.backward()
+    assert scores.grad is not None
+    assert not scores.grad[1::2, :, 4:].any()
+    wanted = (p - p[[2, 3, 0, 1]]) / inside.sum().item()  # the other view stays where it is
+    assert np.allclose(scores.grad[0::2], wanted[0::2], atol=1e-6)
+
+
+def test_a_second_view_is_all_utterances_again_in_their_order() -> None:
+    batch = _batch("cmn", 1)
+    twice = batch.repeated(2)
+    assert torch.equal(twice.features, torch.cat([batch.features, batch.features]))
+    assert twice.labels.tolist() == batch.labels.tolist() * 2
+    assert twice.label_lengths.tolist() == batch.label_lengths.tolist() * 2
+    assert twice.frames.tolist() == batch.frames.tolist() * 2
+    assert torch.equal(twice.target[2:], batch.target)
+
+
+def test_views_that_do_not_differ_teach_what_one_teaches() -> None:
+    torch.manual_seed(4)
+    net = network.Network(LABELS, bottleneck=8)
+    bigram = mmi.estimate([LABELS["cmn"][1:]] * 3, LABELS["cmn"])
+
+    def learnt(views: int) -> tuple[list[float], torch.Tensor]:
+        batch = _batch("cmn", 1).repeated(views)
+        losses = train.loss_of(net, batch, batch.features, 0.0, bigram=bigram, views=views)
+        net.zero_grad()
+        sum(losses).backward()
+        weight = net.outputs["cmn"].own.grad
+        assert weight is not None
+        return [x.item() for x in losses], weight.clone()
+
+    one, two = learnt(1), learnt(2)
+    assert two[0] == pytest.approx(one[0], rel=1e-3, abs=1e-6)
+    assert one[0][2] == 0.0
+    assert torch.allclose(one[1], two[1], atol=0.02)  # bfloat16
+
+
+def test_masked_views_learn_to_agree(tmp_path: Path) -> None:
+    batches = [_batch("cmn", i) for i in range(3)]
+
+    def learnt(consistency: float) -> dict[str, torch.Tensor]:
+        a = _arguments(tmp_path, f"weight {consistency}", updates=3, processes=1)
+        a.views, a.consistency, a.masked = 2, consistency, 2.5
+        return _trained(a, [batches])
+
+    assert not _same(learnt(0.0), learnt(5.0))
 
 
 def test_a_weight_of_two_languages_is_averaged_once() -> None:
