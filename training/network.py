@@ -200,10 +200,9 @@ class Network(nn.Module):
         """
         mine, state = self.state_dict(), other.state_dict()
         finer = [k for k in self.labels if other.labels.get(k, self.labels[k]) != self.labels[k]]
+        apart = tuple(part for k in finer for part in (f"outputs.{k}.", f"prior_{k}"))
         for name, here in mine.items():
-            if name.split(".")[1:2] in ([k] for k in finer) and name.startswith("outputs."):
-                continue
-            if name in (f"prior_{k}" for k in finer):
+            if name.startswith(apart):
                 continue
             there = self._theirs(name, state)
             if there is None:

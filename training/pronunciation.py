@@ -81,21 +81,17 @@ def unit_inventory(
     Args:
         said: how often each syllable occurs.
         language: ``cmn`` or ``yue``.
-        least: a unit is told apart by what stands beside it (:func:`in_context`) where that occurs
-            as often; the commonest context, and rare ones, keep the plain name. None: nowhere.
+        least: a unit is told apart by what stands beside it (:func:`ivr.intent.sounds.contexts`)
+            where that occurs so often; the commonest context, and rare ones, keep the plain name.
+            None: nowhere.
     """
     count: dict[str, Counter[str]] = defaultdict(Counter)
     for syllable, n in said.items():
         plain = units([syllable], language)
-        for unit, named in zip(plain, in_context(plain, language, _Everything()), strict=True):
+        for unit, named in zip(plain, sounds.contexts(plain, Language(language)), strict=True):
             count[unit][named] += n
     out = set(count)
     if least is not None:
         for contexts in count.values():
             out |= {named for named, n in contexts.most_common()[1:] if n >= least}
     return ["<blk>", *sorted(out)]
-
-
-class _Everything:
-    def __contains__(self, _: object) -> bool:
-        return True

@@ -35,6 +35,7 @@ __all__ = [
     "Syllable",
     "SyllableTable",
     "character_syllables",
+    "contexts",
     "distance",
     "fold",
     "fold_number",
@@ -200,27 +201,36 @@ def units(syllable_list: Sequence[str], language: Language) -> list[str]:
     return out
 
 
-def in_context(unit_list: Sequence[str], language: Language, known: Container[str]) -> list[str]:
-    """Units by what stands beside them in their syllable, as far as a model tells them apart.
+def contexts(unit_list: Sequence[str], language: Language) -> list[str]:
+    """Units with what stands beside them in their syllable.
 
-    An initial sounds different before another vowel (``g_u``), a final after an initial made
-    elsewhere in the mouth (``t_ong1``, after a retroflex); ``known`` are the units of the model.
+    An initial sounds different before another vowel, a final after an initial made elsewhere in the
+    mouth (``t`` a retroflex, ``g`` a velar, ``0`` none).
+
+    >>> contexts(["zh", "ong1", "g", "uo2", "er4"], Language.MANDARIN)
+    ['zh_o', 't_ong1', 'g_u', 'g_uo2', '0_er4']
+    """
+    places = _CMN_INITIALS if language is Language.MANDARIN else _YUE_INITIALS
+    out: list[str] = []
+    initial = ""
+    for i, unit in enumerate(unit_list):
+        if unit[-1].isdigit():
+            out.append(f"{places[initial][0]}_{unit}")
+            initial = ""
+        else:
+            out.append(f"{unit}_{_vowel(unit_list[i + 1])}")
+            initial = unit
+    return out
+
+
+def in_context(unit_list: Sequence[str], language: Language, known: Container[str]) -> list[str]:
+    """Units as a model knows them: with their context (:func:`contexts`) where it tells that apart.
 
     >>> in_context(["zh", "ong1", "g", "uo2"], Language.MANDARIN, {"t_ong1", "g_u"})
     ['zh', 't_ong1', 'g_u', 'uo2']
     """
-    places = _CMN_INITIALS if language is Language.MANDARIN else _YUE_INITIALS
-    out: list[str] = []
-    before = ""
-    for i, unit in enumerate(unit_list):
-        if unit[-1].isdigit():
-            named = f"{places[before][0]}_{unit}"
-            before = ""
-        else:
-            named = f"{unit}_{_vowel(unit_list[i + 1])}"
-            before = unit
-        out.append(named if named in known else unit)
-    return out
+    named = contexts(unit_list, language)
+    return [n if n in known else unit for n, unit in zip(named, unit_list, strict=True)]
 
 
 def plain(unit: str) -> str:
