@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,46 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
 
     Several checkpoints of one training, or of trainings that went on from one another, are averaged
     weight by weight (Izmailov et al. 2018, *Averaging weights leads to wider optima*); batch-norm
-    statistics too. The network has the languages that all of them have.
+    statistics too. The network has the languages that all of them have, and the units of the one
+    that tells most apart: the others take part as if they had begun with these
+    (:meth:`training.network.Network.begin_with`).
 
     Raises:
         ValueError: there is no such language.
     """
     saved = [torch.load(path, weights_only=False, map_location="cpu") for path in checkpoints]
-    labels = {k: v for k, v in saved[-1]["labels"].items() if all(k in s["labels"] for s in saved)}
-    if not labels:
+    finest = {
+        k: max(saved, key=lambda s: len(s["labels"][k]))
+        for k in saved[-1]["labels"]
+        if all(k in s["labels"] for s in saved)
+    }
+    if not finest:
         raise ValueError(f"no language is in all of {', '.join(map(str, checkpoints))}")
-    net = Network(labels, bottleneck=saved[-1].get("bottleneck", BOTTLENECK))
-    state = {name: saved[-1]["average"][name] for name in net.state_dict()}
-    for name, value in state.items():
+    net = _network({k: s["labels"][k] for k, s in finest.items()}, saved[-1])
+    net.set_priors({k: s["average"][f"prior_{k}"] for k, s in finest.items()})
+    states = [_finer(s, net) for s in saved]
+    mean = states[-1]
+    for name, value in mean.items():
         if value.dtype.is_floating_point:
-            state[name] = torch.stack([s["average"][name] for s in saved]).mean(0)
-    net.load_state_dict(state)
+            mean[name] = torch.stack([state[name] for state in states]).mean(0)
+    net.load_state_dict(mean)
     updates, spent_s = max(map(_trained, saved))
     return net.eval(), {"updates": updates, "minutes": round(spent_s / 60, 1)}
+
+
+def _network(labels: dict[str, list[str]], saved: dict[str, Any]) -> Network:
+    return Network(labels, bottleneck=saved.get("bottleneck", BOTTLENECK))
+
+
+def _finer(saved: dict[str, Any], net: Network) -> dict[str, torch.Tensor]:
+    """A checkpoint's weights, for the languages and units of this network."""
+    theirs = _network({k: saved["labels"][k] for k in net.labels}, saved)
+    theirs.load_state_dict({name: saved["average"][name] for name in theirs.state_dict()})
+    if theirs.labels == net.labels:
+        return theirs.state_dict()
+    finer = copy.deepcopy(net)
+    finer.begin_with(theirs)
+    return finer.state_dict()
 
 
 def _trained(saved: dict[str, Any]) -> tuple[int, float]:

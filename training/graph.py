@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import Counter
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import kaldilm
@@ -90,8 +91,7 @@ def _lexicon(
     homophones: Counter[tuple[int, ...]] = Counter()
     for number, word in enumerate(words):
         for rank, reading in enumerate(readings.get(word, ())):
-            said = in_context(units(list(reading), language), language, phone)
-            labels = tuple(phone[u] for u in said)
+            labels = tuple(phone[u] for u in _spelt(reading, language, phone))
             homophones[labels] += 1
             path = (*labels, first_symbol + homophones[labels])
             at = loop
@@ -102,6 +102,11 @@ def _lexicon(
                 at = to
     l_fst.add_arc(loop, fst.Arc(first_symbol, backoff, _tropical(0), loop))
     return l_fst
+
+
+def _spelt(reading: Sequence[str], language: str, phone: Container[str]) -> list[str]:
+    """Toned syllables in the units that a network tells apart, and those that it does not know."""
+    return in_context(units(list(reading), language), language, phone)
 
 
 def build_graph(
@@ -129,7 +134,7 @@ def build_graph(
     usable = {
         w: kept
         for w, r in readings.items()
-        if (kept := [x for x in r if all(u in phone for u in units(list(x), language))])
+        if (kept := [x for x in r if all(u in phone for u in _spelt(x, language, phone))])
     }
     words = ["<eps>", "[unk]", *usable]
     backoff = len(words)

@@ -8,8 +8,10 @@ of a language are aligned by models of their own. One process works on each lang
 
 from __future__ import annotations
 
+import math
 import multiprocessing as mp
 import pickle
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +28,9 @@ from training.text import domain_phrases, mandarin_words, sentences, split_claus
 
 __all__ = ["aligned", "load", "main", "spoken_texts", "synthetic"]
 
-SYNTHETIC = 4500  # utterances a language
+SYNTHETIC = 12_000  # utterances a language
+DRAWN = 0.7  # share of these in voices of our own (training.espeak.drawn_voice)
+UTTERANCES_PER_VOICE = 20
 #: what espeak-ng says: phrases of queues.yaml in carriers, sentences of the corpus, runs of words
 TEXT_SHARES = (0.4, 0.4, 0.2)
 
@@ -66,28 +70,36 @@ def spoken_texts(language: str, corpus: Corpus, text_folder: Path, queues: Path)
 def synthetic(
     language: str, texts: Sequence[Sequence[str]], count: int, rng: np.random.Generator
 ) -> list[Clip]:
-    """``count`` utterances of espeak-ng in the voices kept for training."""
+    """``count`` utterances of espeak-ng in the voices kept for training, and in drawn ones."""
+    voices = math.ceil(count * DRAWN / UTTERANCES_PER_VOICE)
     out: list[Clip] = []
-    while len(out) < count:
-        kind = rng.choice(len(texts), p=TEXT_SHARES)
-        pick = int(rng.integers(1, 6)) if kind == 2 else 1
-        text = "".join(texts[kind][rng.integers(len(texts[kind]))] for _ in range(pick))[:26]
-        spoken = syllables(text, language)
-        if not spoken or not all(parse(s, language) for s in spoken):
-            continue
-        variant = espeak.TRAINING_VARIANTS[rng.integers(len(espeak.TRAINING_VARIANTS))]
-        samples = espeak.speak(
-            spoken,
-            language,
-            variant=variant,
-            words_per_minute=int(rng.integers(125, 250)),
-            pitch=int(rng.integers(10, 90)),
-        )
-        if len(samples) < 1500:
-            continue
-        audio = np.clip(samples, -32767, 32767).astype(np.int16)
-        speaker = f"espeak {variant}"
-        out.append(Clip(language, "espeak", "espeak", speaker, text, tuple(spoken), audio))
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = [
+            espeak.with_voice(Path(folder, str(i)), espeak.drawn_voice(rng)) for i in range(voices)
+        ]
+        while len(out) < count:
+            kind = rng.choice(len(texts), p=TEXT_SHARES)
+            pick = int(rng.integers(1, 6)) if kind == 2 else 1
+            text = "".join(texts[kind][rng.integers(len(texts[kind]))] for _ in range(pick))[:26]
+            spoken = syllables(text, language)
+            if not spoken or not all(parse(s, language) for s in spoken):
+                continue
+            data, variant = None, str(rng.choice(espeak.TRAINING_VARIANTS))
+            if rng.random() < DRAWN:
+                data, variant = drawn[rng.integers(voices)], espeak.DRAWN
+            samples = espeak.speak(
+                spoken,
+                language,
+                variant=variant,
+                words_per_minute=int(rng.integers(125, 250)),
+                pitch=int(rng.integers(10, 90)),
+                data=data,
+            )
+            if len(samples) < 1500:
+                continue
+            audio = np.clip(samples, -32767, 32767).astype(np.int16)
+            speaker = f"espeak {variant} {data.name if data else ''}".rstrip()
+            out.append(Clip(language, "espeak", "espeak", speaker, text, tuple(spoken), audio))
     return out
 
 
