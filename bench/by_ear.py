@@ -43,10 +43,15 @@ RATE_HZ = 8000
 LINES = {"quiet": None, "15 dB": 15.0}
 
 
+def drawn(utterance: Utterance, take: int) -> tuple[str, np.random.Generator]:
+    """The voice of a take, and the generator that draws everything else of it."""
+    rng = np.random.default_rng(zlib.crc32(utterance.text.encode()) + take)
+    return sorted(VARIANTS)[int(rng.integers(len(VARIANTS)))], rng
+
+
 def spoken(utterance: Utterance, take: int, snr_db: float | None) -> bytes:
     """The utterance over a telephone line, s16le; the same for a take, which draws the voice."""
-    rng = np.random.default_rng(zlib.crc32(utterance.text.encode()) + take)
-    voice = sorted(VARIANTS)[int(rng.integers(len(VARIANTS)))]
+    voice, rng = drawn(utterance, take)
     x = speak(
         utterance.text,
         utterance.language,
@@ -100,8 +105,20 @@ def _row(matcher: Matcher, cases: Sequence[Case], spoken_in: Sequence[Language])
     ]
 
 
+def _by_voice(
+    matcher: Matcher, cases: Sequence[Case], takes: Sequence[tuple[Utterance, int]]
+) -> dict[str, str]:
+    """Utterances of each voice whose queue is not found, and how many there are."""
+    said, wrong = Counter[str](), Counter[str]()
+    for case, take in zip(cases, takes, strict=True):
+        voice, _ = drawn(*take)
+        said[voice] += 1
+        wrong[voice] += not is_right(case.expected or "", judge(matcher, case))
+    return {voice: f"{wrong[voice]} of {said[voice]}" for voice in said}
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     p = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     p.add_argument("--times", type=int, default=3, help="that each utterance is spoken (3)")
     times = p.parse_args().times
@@ -114,6 +131,7 @@ def main() -> None:
     speech = load_speech(settings, hot_words=catalogue.hot_words)
     shown = Table("language", "line", "queue right", "routed", "wrong of these", "language right",
                   "utterances", title="Paraphrases as text and by ear")  # fmt: skip
+    voices = Table("language", "line", *sorted(VARIANTS), title="Not found, by voice")
     for language in Language:
         chosen = [u for u in read_utterances() if u.language is language and u.is_queue]
         as_text = [
@@ -122,11 +140,13 @@ def main() -> None:
         shown.add_row(language, "text", *_row(matcher, as_text, [language] * len(chosen)))
         for name, snr_db in LINES.items():
             hear = functools.partial(heard, speech, snr_db)
-            takes = itertools.product(chosen, range(times))
+            takes = list(itertools.product(chosen, range(times)))
             with ThreadPoolExecutor(settings.recognition.threads) as pool:
                 cases = list(pool.map(hear, takes))
             shown.add_row(language, name, *_row(matcher, cases, [language] * len(cases)))
-    Console(width=110).print(shown)
+            missed = _by_voice(matcher, cases, takes)
+            voices.add_row(language, name, *(missed.get(v, "") for v in sorted(VARIANTS)))
+    Console(width=110).print(shown, voices)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ whose network runs in the server's blocks of 1.2 s. The sets:
 
 * ``development``: sentences of people who are in no training data;
 * ``tuning``: sentences of the speakers held out of training, on which weights are set;
+* ``noise``: the same over a telephone band, with white noise 15 dB below the speech;
 * ``fixtures``: the synthetic calls of ``audio_fixtures/``, lines and noise as they are.
 """
 
@@ -22,7 +23,7 @@ import csv
 import json
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.table import Table
 
+from audio_fixtures import effects
 from ivr.asr.engine import Engine
 from ivr.asr.factory import (
     GATED_FRAMES_PER_CHUNK,
@@ -50,7 +52,9 @@ from training.pronunciation import HAN, simplified, syllables
 
 __all__ = ["Score", "decode", "evaluate", "language_accuracy", "main", "onset"]
 
-SETS = ("development", "fixtures", "tuning")
+SETS = ("development", "fixtures", "tuning", "noise")
+NOISE_DB = 15.0
+LEVEL_DBFS = -24.0  # of the speech in it
 DECISION_S = 1.5  # of speech, after which the language should be known
 COLUMNS = {
     "base_syllable_error": "base %",
@@ -256,7 +260,18 @@ def _clips(name: str, a: argparse.Namespace) -> list[Clip]:
         return []
     if name == "development":
         return read_development(a.data / "dev")
-    return Corpus.cached(a.data / "speech", a.work / "corpus.pickle").tuning
+    clips = Corpus.cached(a.data / "speech", a.work / "corpus.pickle").tuning
+    if name == "tuning":
+        return clips
+    rng = np.random.default_rng(1)
+    return [replace(c, audio=_in_noise(c.audio, rng)) for c in clips]
+
+
+def _in_noise(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    speech = effects.telephone_band(audio.astype(np.float32) / 32768)
+    noise = effects.telephone_band(effects.white_noise(len(speech), rng))
+    heard = effects.add_noise(effects.set_active_level(speech, LEVEL_DBFS), noise, NOISE_DB)
+    return np.asarray(np.clip(heard * 32768, -32768, 32767), np.int16)
 
 
 def _cell(column: str, value: float | None) -> str:

@@ -225,10 +225,14 @@ def inconsistency(out: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
 
 
 def labels_of(corpus: Corpus, *, least: int | None = None) -> dict[str, list[str]]:
-    """The output labels of each language; for ``least`` see :func:`unit_inventory`."""
+    """The output labels of each language; for ``least`` see :func:`unit_inventory`.
+
+    What espeak-ng happens to say has no part in them.
+    """
     said: dict[str, Counter[str]] = {k: Counter() for k in LANGUAGES}
     for c in corpus.clips:
-        said[c.language].update(c.syllables)
+        if c.kind != "espeak":
+            said[c.language].update(c.syllables)
     return {k: unit_inventory(said[k], k, least=least) for k in LANGUAGES}
 
 

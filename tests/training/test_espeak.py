@@ -1,4 +1,4 @@
-"""Voices of espeak-ng that are drawn: readable by it, each another, none of those kept for tests."""
+"""Voices of espeak-ng that are drawn: it reads them, no two alike, none of those kept for tests."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,8 @@ def test_a_drawn_voice_is_the_same_for_a_seed_and_another_for_another(tmp_path: 
     first, again, other = (espeak.drawn_voice(np.random.default_rng(s)) for s in (1, 1, 2))
     assert first == again != other
     sounds = [
-        said_by(espeak.with_voice(tmp_path / str(i), voice)) for i, voice in enumerate((first, other))
+        said_by(espeak.with_voice(tmp_path / str(i), voice))
+        for i, voice in enumerate((first, other))
     ]
     sounds.append(said_by(None, ""))
     assert all(len(x) > 2000 and np.abs(x).max() > 300 for x in sounds)

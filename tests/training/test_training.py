@@ -247,6 +247,32 @@ def test_checkpoints_are_averaged_in_the_language_that_all_have(tmp_path: Path) 
         load_network(files[0], other)
 
 
+def test_checkpoints_of_fewer_units_are_averaged_as_if_begun_with_them(tmp_path: Path) -> None:
+    def saved(name: str, net: network.Network) -> Path:
+        optimiser = train.Optimiser(net)
+        train.save(tmp_path / name, net, train.Average(net), optimiser, 5, 60.0, (7, 0.0))
+        return tmp_path / name
+
+    torch.manual_seed(5)
+    finer = ["<blk>", "a1", "a4", "m", "p_a1"]
+    plain = network.Network({"cmn": LABELS["cmn"]}, bottleneck=8).eval()
+    apart = network.Network({"cmn": finer}, bottleneck=8).eval()
+    apart.set_priors({"cmn": torch.tensor([0.4, 0.1, 0.1, 0.1, 0.3]).log()})
+    begun = network.Network({"cmn": finer}, bottleneck=8).eval()
+    begun.set_priors({"cmn": apart.prior("cmn").clone()})
+    begun.begin_with(plain)
+    files = saved("plain.pt", plain), saved("apart.pt", apart)
+    for order in (files, files[::-1]):
+        net, _ = load_network(*order)
+        assert net.labels == {"cmn": finer}
+        assert torch.equal(net.prior("cmn"), apart.prior("cmn"))
+        for name, value in net.state_dict().items():
+            if value.dtype.is_floating_point:
+                wanted = (begun.state_dict()[name] + apart.state_dict()[name]) / 2
+                assert torch.allclose(value, wanted, atol=1e-6), name
+    assert torch.equal(load_network(files[1])[0].outputs["cmn"].own, apart.outputs["cmn"].own)
+
+
 def test_pools_of_the_language_that_only_helps_are_small() -> None:
     class Counting:
         def __init__(self) -> None:
