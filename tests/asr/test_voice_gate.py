@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivr.asr.bilingual import BilingualRecogniser
+from audio_fixtures import effects
+from ivr.asr.bilingual import BilingualRecogniser, EndpointRules
 from ivr.asr.factory import load_speech
 from ivr.asr.voice_gate import VoiceGate
 from ivr.audio.files import read_audio
@@ -65,6 +66,25 @@ def test_it_opens_for_a_caller_and_knows_when_he_has_finished(model: VoiceModel,
     rest = pcm[2 * round(opened * RATE_HZ) + 320 : end]
     gate.hear(rest + line_noise(max(0.0, (end - len(pcm)) / 2 / RATE_HZ), rate_hz=RATE_HZ))
     assert 0.3 < gate.silence_s < 0.8
+
+
+@pytest.mark.parametrize("name", ["yue_general_002.wav", "yue_general_009.wav"])
+def test_noise_over_a_caller_is_no_silence(model: VoiceModel, name: str) -> None:
+    """In white noise the network is surer of a voice's beginning than of its going on."""
+    label = load_labels(FIXTURES / "labels.csv")[FIXTURES / name]
+    assert label is not None
+    assert label.speech_end_s is not None
+    said = np.frombuffer(pcm_of(name), "<i2")[: round(label.speech_end_s * RATE_HZ)] / 32768
+    speech = effects.telephone_band(said)
+    noise = effects.telephone_band(effects.white_noise(len(speech), np.random.default_rng(1)))
+    heard = effects.add_noise(effects.set_active_level(speech, -24.0), noise, 15.0)
+    pcm = (heard * 32767).astype("<i2").tobytes()
+    gate, longest_s = VoiceGate(model.stream()), 0.0
+    for at in range(0, len(pcm), 512):
+        gate.hear(pcm[at : at + 512])
+        longest_s = max(longest_s, gate.silence_s if gate.open else 0.0)
+    assert gate.open
+    assert longest_s < EndpointRules().end_silence_s
 
 
 def test_line_noise_and_silence_stay_outside(model: VoiceModel) -> None:
