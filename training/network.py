@@ -13,6 +13,7 @@ language alone, and go on from a narrower one (:meth:`Network.begin_with`).
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -151,6 +152,11 @@ class Output(nn.Module):
         return nn.functional.conv1d(x, self.weight()[:, :, None], self.bias)
 
 
+def _told_apart(labels: Iterable[str]) -> bool:
+    """Whether some units are known by what stands beside them."""
+    return any(unit != plain(unit) for unit in labels)
+
+
 class Network(nn.Module):
     """Features to log-probabilities of the labels of a language."""
 
@@ -195,8 +201,9 @@ class Network(nn.Module):
         begin as the plain ones, each with its share of them by the priors set before.
 
         Raises:
-            ValueError: its bottlenecks are wider.
-            KeyError: it lacks a language, or a label.
+            ValueError: its bottlenecks are wider; it lacks a label; it tells labels apart that are
+                one here.
+            KeyError: it lacks a language.
         """
         mine, state = self.state_dict(), other.state_dict()
         finer = [k for k in self.labels if other.labels.get(k, self.labels[k]) != self.labels[k]]
@@ -222,8 +229,15 @@ class Network(nn.Module):
     def _refine(self, language: str, other: Network) -> None:
         """Labels in context from another network's plain ones."""
         theirs = {u: i for i, u in enumerate(other.labels[language])}
-        rows = [theirs[u if u in theirs else plain(u)] for u in self.labels[language]]
-        of = torch.tensor(rows)
+        mine = self.labels[language]
+        if lost := sorted({plain(u) for u in mine} - theirs.keys()):
+            raise ValueError(f"{language}: begins with a network that lacks {' '.join(lost)}")
+        if _told_apart(theirs) and not _told_apart(mine):
+            raise ValueError(
+                f"{language}: begins with a network of {len(theirs)} units in context, has "
+                f"{len(mine)} plain ones: give --in-context as that training did"
+            )
+        of = torch.tensor([theirs[u if u in theirs else plain(u)] for u in mine])
         prior = self.prior(language).exp()
         share = prior / torch.zeros(len(theirs)).index_add_(0, of, prior)[of]
         output = other.outputs[language]

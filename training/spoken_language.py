@@ -372,12 +372,12 @@ def _tuning(corpus: Corpus) -> list[Judged]:
     return out
 
 
-def _models(models: Path, labels: dict[str, list[str]], factory: Factory) -> network.Network:
+def _models(models: Path, factory: Factory) -> network.Network:
     made = [u for i in range(60) for k in LANGUAGES if (u := factory.utterance(k, 10**9 + i))]
     x = np.concatenate([u.features for u in made])
     padded = [(BELOW, torch.from_numpy(pad(u.features, len(u.features)))[None]) for u in made]
     mean, deviation = torch.from_numpy(x.mean(0)), torch.from_numpy(x.std(0))
-    return restored(models, {BELOW: labels[BELOW]}, padded, mean=mean, deviation=deviation)
+    return restored(models, [BELOW], padded, mean=mean, deviation=deviation)
 
 
 def main() -> None:
@@ -402,12 +402,12 @@ def train(a: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(a.seed)
     corpus = load(a.work)
-    labels = labels_of(corpus)
+    known = {k: set(v) for k, v in labels_of(corpus).items()}
     # Both languages as often in a vocoder's voice, or the vocoder would tell the language.
     factory = Factory(corpus, a.data / "text", a.queues, revoiced=dict.fromkeys(LANGUAGES, 0.3))
     tuning = _tuning(corpus)
     corpus.clips = []
-    net, step = SpokenLanguage(_models(a.models, labels, factory)), 0
+    net, step = SpokenLanguage(_models(a.models, factory)), 0
     trained = [p for p in net.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, a.rate, weight_decay=1e-2)
     checkpoint, stands_on = a.work / "spoken_language.pt", model_id(a.models / BELOW)
@@ -418,7 +418,6 @@ def train(a: argparse.Namespace) -> None:
         step = saved["step"]
         print(f"resumed at update {step}", flush=True)
     queue: mp.Queue[list[Side]] = mp.Queue(12)
-    known = {k: set(v) for k, v in labels.items()}
     for i in range(a.makers if step < a.updates else 0):
         seed = a.seed * 1000 + i + 7 * step
         mp.Process(target=_produce, args=(queue, factory, known, seed), daemon=True).start()

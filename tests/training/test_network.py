@@ -71,6 +71,16 @@ def test_labels_in_context_begin_with_their_share_of_the_plain_ones(narrow: Netw
         assert torch.allclose(shares, of_prior[None, :, None].expand_as(shares), atol=1e-4)
 
 
+def test_labels_that_another_network_cannot_give_are_refused(narrow: Network) -> None:
+    more = Network({"cmn": [*LABELS["cmn"], "zh", "uang3"]}, bottleneck=16)
+    with pytest.raises(ValueError, match="cmn: begins with a network that lacks uang3 zh"):
+        more.begin_with(narrow)
+    finer = Network({"cmn": [*LABELS["cmn"], "t_a1"]}, bottleneck=16)
+    plain = Network({"cmn": LABELS["cmn"]}, bottleneck=16)
+    with pytest.raises(ValueError, match=r"units in context, has \d plain ones: give --in-context"):
+        plain.begin_with(finer)
+
+
 def test_memory_is_of_the_past_and_fades() -> None:
     torch.manual_seed(6)
     memory = Memory()
