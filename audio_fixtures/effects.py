@@ -23,6 +23,7 @@ __all__ = [
     "busy_tone",
     "crackle",
     "hum",
+    "over_noisy_line",
     "pink_noise",
     "resample",
     "room",
@@ -182,6 +183,23 @@ def set_level(samples: Samples, level_dbfs: float) -> Samples:
 def add_noise(speech: Samples, noise: Samples, snr_db: float, *, rate_hz: int = RATE_HZ) -> Samples:
     """Add noise of the same length so that active speech stands ``snr_db`` over its RMS."""
     return speech + set_level(noise, active_level_dbfs(speech, rate_hz) - snr_db)
+
+
+def over_noisy_line(
+    speech: Samples,
+    snr_db: float | None,
+    random: np.random.Generator,
+    *,
+    level_dbfs: float = -24.0,
+) -> Samples:
+    """Speech in the band of the telephone at an active level, under white noise; None: under none.
+
+    Raises ValueError where the samples are silent.
+    """
+    heard = set_active_level(telephone_band(speech), level_dbfs)
+    if snr_db is None:
+        return heard
+    return add_noise(heard, telephone_band(white_noise(len(speech), random)), snr_db)
 
 
 def to_pcm16(samples: Samples) -> NDArray[np.int16]:

@@ -60,10 +60,7 @@ def spoken(utterance: Utterance, take: int, snr_db: float | None) -> bytes:
         pitch=VARIANTS[voice] + int(rng.integers(-10, 11)),
     )
     x = np.pad(np.asarray(x), (round(0.4 * RATE_HZ), round(0.8 * RATE_HZ)))
-    x = effects.set_active_level(effects.telephone_band(x), -24.0)
-    if snr_db is not None:
-        noise = effects.telephone_band(effects.white_noise(len(x), rng))
-        x = effects.add_noise(x, noise, snr_db)
+    x = effects.over_noisy_line(x, snr_db, rng)
     pcm = np.clip(x * 32767, -32768, 32767)
     level = np.sign(pcm) * np.log1p(255 * np.abs(pcm) / 32768) / np.log(256)  # G.711's mu-law
     steps = np.round(level * 127) / 127

@@ -54,7 +54,6 @@ __all__ = ["Score", "decode", "evaluate", "language_accuracy", "main", "onset"]
 
 SETS = ("development", "fixtures", "tuning", "noise")
 NOISE_DB = 15.0
-LEVEL_DBFS = -24.0  # of the speech in it
 DECISION_S = 1.5  # of speech, after which the language should be known
 COLUMNS = {
     "base_syllable_error": "base %",
@@ -268,10 +267,7 @@ def _clips(name: str, a: argparse.Namespace) -> list[Clip]:
 
 
 def _in_noise(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    speech = effects.telephone_band(audio.astype(np.float32) / 32768)
-    noise = effects.telephone_band(effects.white_noise(len(speech), rng))
-    heard = effects.add_noise(effects.set_active_level(speech, LEVEL_DBFS), noise, NOISE_DB)
-    return np.asarray(np.clip(heard * 32768, -32768, 32767), np.int16)
+    return effects.to_pcm16(effects.over_noisy_line(audio / 32768, NOISE_DB, rng))
 
 
 def _cell(column: str, value: float | None) -> str:

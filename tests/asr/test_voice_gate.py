@@ -75,10 +75,8 @@ def test_noise_over_a_caller_is_no_silence(model: VoiceModel, name: str) -> None
     assert label is not None
     assert label.speech_end_s is not None
     said = np.frombuffer(pcm_of(name), "<i2")[: round(label.speech_end_s * RATE_HZ)] / 32768
-    speech = effects.telephone_band(said)
-    noise = effects.telephone_band(effects.white_noise(len(speech), np.random.default_rng(1)))
-    heard = effects.add_noise(effects.set_active_level(speech, -24.0), noise, 15.0)
-    pcm = (heard * 32767).astype("<i2").tobytes()
+    heard = effects.over_noisy_line(said, 15.0, np.random.default_rng(1))
+    pcm = effects.to_pcm16(heard).tobytes()
     gate, longest_s = VoiceGate(model.stream()), 0.0
     for at in range(0, len(pcm), 512):
         gate.hear(pcm[at : at + 512])

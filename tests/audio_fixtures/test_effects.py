@@ -41,6 +41,20 @@ def test_noise_is_added_at_the_stated_ratio_whatever_the_pauses(snr_db: float, s
     assert rms_db(tone(500)) - rms_db(added) == pytest.approx(snr_db, abs=0.3)
 
 
+def test_a_noisy_line_has_speech_and_noise_at_their_levels_in_the_band() -> None:
+    speech = np.concatenate((np.zeros(8000), tone(700, level=0.5), np.zeros(8000)))
+    rng = np.random.default_rng(3)
+    quiet = effects.over_noisy_line(speech, None, rng)
+    noisy = effects.over_noisy_line(speech, 15.0, rng)
+    assert effects.active_level_dbfs(quiet) == pytest.approx(-24)
+    noise = noisy - quiet
+    assert rms_db(noise) == pytest.approx(-24 - 15, abs=0.1)
+    spectrum = np.abs(np.fft.rfft(noise)) ** 2
+    hertz = np.fft.rfftfreq(len(noise), 1 / RATE_HZ)
+    within = (hertz > 290) & (hertz < 3450)
+    assert spectrum[within].sum() > 0.97 * spectrum.sum()
+
+
 def test_speech_span_leaves_the_silence_out() -> None:
     samples = np.concatenate((np.zeros(2400), tone(500), np.zeros(12000)))
     start_s, end_s = effects.speech_span(samples)
