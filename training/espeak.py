@@ -24,7 +24,7 @@ TRAINING_VARIANTS = (
 )  # fmt: skip
 #: name of a voice of our own
 DRAWN = "drawn"
-#: how much of the treble is left, of 255, at 600, 1,200, 2,000 and 3,000 Hz: from none to all
+#: where the treble of a voice is set
 _TONE_HZ = (100, 600, 1200, 2000, 3000)
 
 
