@@ -128,7 +128,7 @@ def main() -> None:
     speech = load_speech(settings, hot_words=catalogue.hot_words)
     shown = Table("language", "line", "queue right", "routed", "wrong of these", "language right",
                   "utterances", title="Paraphrases as text and by ear")  # fmt: skip
-    voices = Table("language", "line", *sorted(VARIANTS), title="Not found, by voice")
+    missed: dict[str, dict[str, str]] = {}
     for language in Language:
         chosen = [u for u in read_utterances() if u.language is language and u.is_queue]
         as_text = [
@@ -141,8 +141,10 @@ def main() -> None:
             with ThreadPoolExecutor(settings.recognition.threads) as pool:
                 cases = list(pool.map(hear, takes))
             shown.add_row(language, name, *_row(matcher, cases, [language] * len(cases)))
-            missed = _by_voice(matcher, cases, takes)
-            voices.add_row(language, name, *(missed.get(v, "") for v in sorted(VARIANTS)))
+            missed[f"{language} {name}"] = _by_voice(matcher, cases, takes)
+    voices = Table("voice", *missed, title="Not found, by voice")
+    for voice in sorted(VARIANTS):
+        voices.add_row(voice, *(found.get(voice, "") for found in missed.values()))
     Console(width=110).print(shown, voices)
 
 

@@ -40,12 +40,14 @@ espeak-ng.
 Text: rime-cantonese (CC BY 4.0), HKCanCor (CC BY), Common Voice sentences (MPL-2.0), transcripts of the speech above.""",
 }
 
+IN_CONTEXT = ", {} of them told apart by what stands beside them in their syllable"
+
 TEMPLATE = """\
 # {name}: a small {tongue} model in Vosk's format
 
 A factored TDNN of {parameters:.1f} M parameters for telephone speech (8 kHz), trained from scratch by `training/`: frames
 labelled by forced alignment first, then lattice-free MMI; {updates:.0f} updates in {minutes:.0f} minutes on one or two processor cores. It
-emits {units} units (initials and toned finals). The networks of both languages were first trained as one, with lower layers in common.
+emits {units} units (initials and toned finals{in_context}). The networks of both languages were first trained as one, with lower layers in common.
 
 Measured by `python -m training.evaluate`:
 
@@ -89,6 +91,7 @@ def write_readme(folder: Path) -> None:
         updates=card["trained"]["updates"],
         minutes=card["trained"]["minutes"],
         units=card["units"],
+        in_context=IN_CONTEXT.format(told) if (told := card.get("units_in_context")) else "",
         table="\n".join(f"| {' | '.join(row)} |" for row in rows),
         sets="\n".join(f"- {name}: {SETS[name]}" for name in measured),
         sources=SOURCES[card["language"]],

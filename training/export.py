@@ -11,6 +11,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ivr.intent.sounds import plain
 from training import lm, places
 from training.checkpoint import load_network
 from training.corpus import Corpus
@@ -91,6 +92,7 @@ def card(net: Network, language: str, trained: dict[str, float]) -> dict[str, ob
         "licence": "CC BY-SA 4.0",
         "rate_hz": 8000,
         "units": len(net.labels[language]),
+        "units_in_context": sum(unit != plain(unit) for unit in net.labels[language]),
         "parameters": net.size(language),
         "trained": trained,
         "accuracy": {},

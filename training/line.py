@@ -70,7 +70,7 @@ def to_noise(n: int, rng: np.random.Generator, babble: np.ndarray | None) -> np.
         y = np.asarray(y, np.float32)
     else:
         y = rng.standard_normal(n).astype(np.float32)
-        if rng.random() < 0.55:
+        if rng.random() < 0.7:
             y = lfilter([1], [1, -rng.uniform(0.5, 0.97)], y).astype(np.float32)
         if rng.random() < 0.2:  # hum of the mains
             t = np.arange(n) / RATE_HZ
@@ -99,7 +99,7 @@ def transmit(
     before, after = (int(RATE_HZ * rng.uniform(0.03, longest)) for _ in range(2))
     speech_level = np.sqrt((x**2).mean()) + 1e-6
     x = np.concatenate([np.zeros(before), x, np.zeros(after)]).astype(np.float32)
-    snr_db = rng.uniform(3, 25) if rng.random() < 0.6 * hard else rng.uniform(25, 55)
+    snr_db = rng.uniform(3, 25) if rng.random() < 0.5 * hard else rng.uniform(25, 55)
     x = x + to_noise(len(x), rng, babble) * speech_level * 10 ** (-snr_db / 20)
     if rng.random() < 0.65:
         x = band(x, rng)

@@ -28,9 +28,8 @@ from training.text import domain_phrases, mandarin_words, sentences, split_claus
 
 __all__ = ["aligned", "load", "main", "spoken_texts", "synthetic"]
 
-SYNTHETIC = 12_000  # utterances a language
-DRAWN = 0.7  # share of these in voices of our own (training.espeak.drawn_voice)
-UTTERANCES_PER_VOICE = 20
+SYNTHETIC = 4500  # utterances a language
+UTTERANCES_PER_VOICE = 20  # of a drawn one
 #: what espeak-ng says: phrases of queues.yaml in carriers, sentences of the corpus, runs of words
 TEXT_SHARES = (0.4, 0.4, 0.2)
 
@@ -68,10 +67,18 @@ def spoken_texts(language: str, corpus: Corpus, text_folder: Path, queues: Path)
 
 
 def synthetic(
-    language: str, texts: Sequence[Sequence[str]], count: int, rng: np.random.Generator
+    language: str,
+    texts: Sequence[Sequence[str]],
+    count: int,
+    rng: np.random.Generator,
+    *,
+    drawn_share: float = 0.0,
 ) -> list[Clip]:
-    """``count`` utterances of espeak-ng in the voices kept for training, and in drawn ones."""
-    voices = math.ceil(count * DRAWN / UTTERANCES_PER_VOICE)
+    """``count`` utterances of espeak-ng in the voices kept for training.
+
+    ``drawn_share`` of them are in voices of our own, :func:`training.espeak.drawn_voice`.
+    """
+    voices = math.ceil(count * drawn_share / UTTERANCES_PER_VOICE)
     out: list[Clip] = []
     with tempfile.TemporaryDirectory() as folder:
         drawn = [
@@ -84,8 +91,9 @@ def synthetic(
             spoken = syllables(text, language)
             if not spoken or not all(parse(s, language) for s in spoken):
                 continue
-            data, variant = None, str(rng.choice(espeak.TRAINING_VARIANTS))
-            if rng.random() < DRAWN:
+            data = None
+            variant = espeak.TRAINING_VARIANTS[rng.integers(len(espeak.TRAINING_VARIANTS))]
+            if drawn and rng.random() < drawn_share:
                 data, variant = drawn[rng.integers(voices)], espeak.DRAWN
             samples = espeak.speak(
                 spoken,
@@ -132,7 +140,7 @@ def aligned(clips: Sequence[Clip], language: str) -> list[Clip]:
 
 
 def _language(
-    language: str, corpus: Corpus, text_folder: Path, queues: Path, count: int
+    language: str, corpus: Corpus, text_folder: Path, queues: Path, count: int, drawn_share: float
 ) -> list[Clip]:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -147,7 +155,8 @@ def _language(
         )
 
     rng = np.random.default_rng([7, len(language), ord(language[0])])
-    made = synthetic(language, spoken_texts(language, corpus, text_folder, queues), count, rng)
+    texts = spoken_texts(language, corpus, text_folder, queues)
+    made = synthetic(language, texts, count, rng, drawn_share=drawn_share)
     say("synthetic utterances", made)
     made = aligned(made, language)
     say("of them aligned", made)
@@ -160,6 +169,7 @@ def main() -> None:
     """Command line."""
     p = places.parser(__doc__, "data", "queues", "work")
     p.add_argument("--synthetic", type=int, default=SYNTHETIC, help="utterances a language")
+    p.add_argument("--drawn", type=float, default=0.0, help="share of these in drawn voices")
     a = p.parse_args()
     path = a.work / "prepared.pickle"
     if path.exists():
@@ -167,7 +177,7 @@ def main() -> None:
         return
     corpus = Corpus.cached(a.data / "speech", a.work / "corpus.pickle")
     with mp.Pool(len(LANGUAGES)) as pool:
-        jobs = [(k, corpus, a.data / "text", a.queues, a.synthetic) for k in LANGUAGES]
+        jobs = [(k, corpus, a.data / "text", a.queues, a.synthetic, a.drawn) for k in LANGUAGES]
         done = pool.starmap(_language, jobs, chunksize=1)
     corpus.clips = [clip for clips in done for clip in clips]
     partial = path.with_suffix(".partial")

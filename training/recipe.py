@@ -1,13 +1,13 @@
 """From the recordings to the models that ship: every stage, one command, resumed where it was.
 
-    python -m training.recipe --data ../shared/data         some seventeen hours on 2 cores
+    python -m training.recipe --data ../shared/data         some fourteen hours on 2 cores
     python -m training.recipe --updates-share 0.02          all stages with a fiftieth of the updates
 
 The languages are trained together, so one command makes both models. A stage that is done is not
 done again (``work/recipe/STAGE`` says that it is); the trainings resume from their own checkpoints,
 and the seeds are fixed. ``--from STAGE`` does that stage anew, and those after it.
 
-The fourteen trainings are those of the models that ship, each but the first begun with the weights of
+The ten trainings are those of the models that ship, each but the first begun with the weights of
 another; what they are for stands in docs/model-builder.md. Their length is counted in updates, so
 that a faster machine makes the same models sooner.
 """
@@ -60,10 +60,6 @@ _MANDARIN_BOTTLENECK = 144
 _MANDARIN = (
     _SEQUENCES + f"--only cmn --bottleneck {_MANDARIN_BOTTLENECK} --rate 1e-3 --dropout 0.07 "
 )
-_CANTONESE = _SEQUENCES + (
-    "--through yue --keep-below --rate 1e-3 --dropout 0.1 --dropout-yue 0.18 --warp 0.1 "
-)
-_CONTEXTS = "--in-context 100"
 
 _TRAININGS = (
     # Frames as the alignment labels them, then lattice-free MMI.
@@ -124,32 +120,8 @@ _TRAININGS = (
         "people-yue",
         ("memory-yue", "further-yue"),
         21_400,
-        _CANTONESE,
-    ),
-    # Units told apart by what stands beside them in their syllable; then once more the same way.
-    _Training(
-        "contexts-cmn",
-        ("memory-cmn", "further-cmn", "people-cmn"),
-        10_500,
-        _MANDARIN + "--warp 0.08 " + _CONTEXTS,
-    ),
-    _Training(
-        "contexts-yue",
-        ("memory-yue", "people-yue"),
-        3_900,
-        _CANTONESE + _CONTEXTS,
-    ),
-    _Training(
-        "longer-cmn",
-        ("contexts-cmn",),
-        8_000,
-        _MANDARIN + "--warp 0.08 " + _CONTEXTS,
-    ),
-    _Training(
-        "longer-yue",
-        ("contexts-yue",),
-        12_000,
-        _CANTONESE + _CONTEXTS,
+        _SEQUENCES
+        + "--through yue --keep-below --rate 1e-3 --dropout 0.1 --dropout-yue 0.18 --warp 0.1",
     ),
 )
 

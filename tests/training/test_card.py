@@ -34,6 +34,11 @@ def test_figures_stand_in_the_card(tmp_path: Path) -> None:
     assert "| development | 44 | 31.2 % |  | 40.0 % |  |  | 0.012 |" in text
     assert "Cantonese" in text
     assert "- tuning" not in text
+    assert "emits 230 units (initials and toned finals)." in text
+    (tmp_path / "model.json").write_text(json.dumps(card | {"units_in_context": 30}))
+    write_readme(tmp_path)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "(initials and toned finals, 30 of them told apart by what stands beside them" in text
 
 
 @pytest.mark.parametrize("language", ["cmn", "yue"])
