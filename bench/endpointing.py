@@ -1,6 +1,7 @@
 """Does the voice gate close on a caller who still speaks, and how long after the last word does it?
 
-    python -m bench.endpointing                 the fixtures, and held-out people where the data is
+    python -m bench.endpointing                          the fixtures
+    python -m bench.endpointing --data ../shared/data    and the people held out of training
 
 Half a second without a voice ends an utterance. Noise is where the gate doubts that a voice goes
 on, so every recording is heard as it is and with white noise 15 dB below its speech. People pause,
@@ -57,7 +58,7 @@ def fixtures() -> list[Recording]:
 
 def people(data: Path, work: Path) -> list[Recording]:
     """The speakers held out of training."""
-    from training.corpus import Corpus  # the data is there, and so is the extra it needs
+    from training.corpus import Corpus  # needs the extra "training"
 
     corpus = Corpus.cached(data / "speech", work / "corpus.pickle")
     return [Recording(f"people, {c.language}", c.audio / 32768, None) for c in corpus.tuning]
@@ -97,10 +98,10 @@ def measure(
 def main() -> None:
     """Print the table."""
     p = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    p.add_argument("--data", type=Path, default=ROOT / "../shared/data")
+    p.add_argument("--data", type=Path, help="folder of the speech that models are trained on")
     p.add_argument("--work", type=Path, default=ROOT / "work")
     a = p.parse_args()
-    recordings = fixtures() + (people(a.data, a.work) if a.data.exists() else [])
+    recordings = fixtures() + (people(a.data, a.work) if a.data else [])
     model = VoiceModel.load()
     columns = (
         "recordings",

@@ -70,7 +70,6 @@ def test_it_opens_for_a_caller_and_knows_when_he_has_finished(model: VoiceModel,
 
 @pytest.mark.parametrize("name", ["yue_general_002.wav", "yue_general_009.wav"])
 def test_noise_over_a_caller_is_no_silence(model: VoiceModel, name: str) -> None:
-    """In white noise the network is surer of a voice's beginning than of its going on."""
     label = load_labels(FIXTURES / "labels.csv")[FIXTURES / name]
     assert label is not None
     assert label.speech_end_s is not None
@@ -97,6 +96,34 @@ def test_what_was_dealt_with_needs_a_new_voice(model: VoiceModel) -> None:
     gate.shut()
     gate.hear(line_noise(1.0, rate_hz=RATE_HZ))
     assert not gate.open
+
+
+class Doubts:
+    """A network that is sure of a voice for half a second, and doubts all that follows."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def probability(self, chunk: npt.NDArray[np.float32]) -> float:
+        self.heard += 1
+        return 0.9 if self.heard < 16 else 0.2
+
+    def reset(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("below_db", "goes_on"), [(0, True), (3, True), (7, False), (20, False)])
+def test_what_is_doubted_goes_on_where_it_is_as_loud_as_the_caller(
+    below_db: float, goes_on: bool
+) -> None:
+    gate = VoiceGate(Doubts())
+    speech = np.frombuffer(pcm_of(RECORDINGS[0]), "<i2")[round(0.6 * RATE_HZ) :][:4096] / 32768
+    loud = np.tile(effects.set_level(speech[:256], -24.0), 16)
+    after = loud * 10 ** (-below_db / 20)
+    gate.hear(effects.to_pcm16(loud).tobytes())
+    assert gate.open
+    gate.hear(effects.to_pcm16(after).tobytes())
+    assert (gate.silence_s == 0) is goes_on
 
 
 class Denies:
