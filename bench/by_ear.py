@@ -33,7 +33,7 @@ from bench.intent import Utterance, read_utterances
 from ivr.asr.factory import Speech, load_speech
 from ivr.intent.cases import Case, is_right, judge
 from ivr.intent.matcher import Matcher
-from ivr.intent.types import Decision
+from ivr.intent.types import Decision, Match
 from ivr.language import Language
 from ivr.queues.catalogue import load_catalogue
 from ivr.settings import load_settings
@@ -85,10 +85,11 @@ def heard(speech: Speech, snr_db: float | None, said_as: tuple[Utterance, int]) 
     )
 
 
-def _row(matcher: Matcher, cases: Sequence[Case], spoken_in: Sequence[Language]) -> list[str]:
-    outcomes = [(case, judge(matcher, case)) for case in cases]
+def _row(
+    cases: Sequence[Case], matches: Sequence[Match], spoken_in: Sequence[Language]
+) -> list[str]:
     found: Counter[str] = Counter()
-    for case, match in outcomes:
+    for case, match in zip(cases, matches, strict=True):
         right = is_right(case.expected or "", match)
         routed = match.decision is Decision.ROUTE
         found.update(right=right, routed=routed, wrong=routed and not right)
@@ -103,14 +104,14 @@ def _row(matcher: Matcher, cases: Sequence[Case], spoken_in: Sequence[Language])
 
 
 def _by_voice(
-    matcher: Matcher, cases: Sequence[Case], takes: Sequence[tuple[Utterance, int]]
+    cases: Sequence[Case], matches: Sequence[Match], takes: Sequence[tuple[Utterance, int]]
 ) -> dict[str, str]:
     """Utterances of each voice whose queue is not found, and how many there are."""
     said, wrong = Counter[str](), Counter[str]()
-    for case, take in zip(cases, takes, strict=True):
+    for case, match, take in zip(cases, matches, takes, strict=True):
         voice, _ = drawn(*take)
         said[voice] += 1
-        wrong[voice] += not is_right(case.expected or "", judge(matcher, case))
+        wrong[voice] += not is_right(case.expected or "", match)
     return {voice: f"{wrong[voice]} of {said[voice]}" for voice in said}
 
 
@@ -134,14 +135,16 @@ def main() -> None:
         as_text = [
             Case(u.text, {language: [(u.text, 1.0)]}, language, expected=u.expected) for u in chosen
         ]
-        shown.add_row(language, "text", *_row(matcher, as_text, [language] * len(chosen)))
+        matches = [judge(matcher, case) for case in as_text]
+        shown.add_row(language, "text", *_row(as_text, matches, [language] * len(chosen)))
         for name, snr_db in LINES.items():
             hear = functools.partial(heard, speech, snr_db)
             takes = list(itertools.product(chosen, range(times)))
             with ThreadPoolExecutor(settings.recognition.threads) as pool:
                 cases = list(pool.map(hear, takes))
-            shown.add_row(language, name, *_row(matcher, cases, [language] * len(cases)))
-            missed[f"{language} {name}"] = _by_voice(matcher, cases, takes)
+            matches = [judge(matcher, case) for case in cases]
+            shown.add_row(language, name, *_row(cases, matches, [language] * len(cases)))
+            missed[f"{language} {name}"] = _by_voice(cases, matches, takes)
     voices = Table("voice", *missed, title="Not found, by voice")
     for voice in sorted(VARIANTS):
         voices.add_row(voice, *(found.get(voice, "") for found in missed.values()))

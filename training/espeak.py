@@ -5,6 +5,7 @@ Its own voices are few, and callers' are not: :func:`drawn_voice` draws others.
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 from pathlib import Path
@@ -79,6 +80,13 @@ def drawn_voice(rng: np.random.Generator) -> str:
     return "\n".join(lines) + "\n"
 
 
+@functools.cache
+def _data() -> Path:
+    """Where espeak-ng has its own."""
+    said = subprocess.run(["espeak-ng", "--version"], capture_output=True, check=True, text=True)
+    return Path(said.stdout.rpartition("Data at:")[2].strip())
+
+
 def with_voice(folder: Path, content: str) -> Path:
     """espeak-ng's data with one more variant, :data:`DRAWN`, in a new folder; for :func:`speak`.
 
@@ -88,8 +96,7 @@ def with_voice(folder: Path, content: str) -> Path:
         folder: where to.
         content: of the variant, as of :func:`drawn_voice`.
     """
-    said = subprocess.run(["espeak-ng", "--version"], capture_output=True, check=True, text=True)
-    theirs = Path(said.stdout.rpartition("Data at:")[2].strip())
+    theirs = _data()
     mine = folder / "espeak-ng-data"
     (mine / "voices/!v").mkdir(parents=True)
     for file in theirs.iterdir():

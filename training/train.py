@@ -258,7 +258,7 @@ def _exported(models: Path, net: network.Network, factory: Factory) -> network.N
     features = [
         (u.language, torch.from_numpy(pad(u.features, len(u.features)))[None]) for u in made if u
     ]
-    return restored(models, list(net.labels), features, mean=net.mean, deviation=net.deviation)
+    return restored(models, net.labels, features, mean=net.mean, deviation=net.deviation)
 
 
 def _bigrams(corpus: Corpus, factory: Factory, labels: dict[str, list[str]]) -> dict[str, Bigram]:

@@ -225,16 +225,17 @@ def test_a_weight_of_two_languages_is_averaged_once() -> None:
         assert torch.allclose(average.net.layers(language)[-1].down.weight, before + 0.5)
 
 
-def test_checkpoints_are_averaged_in_the_language_that_all_have(tmp_path: Path) -> None:
-    def saved(name: str, net: network.Network) -> Path:
-        optimiser = train.Optimiser(net)
-        train.save(tmp_path / name, net, train.Average(net), optimiser, 5, 60.0, (7, 0.0))
-        return tmp_path / name
+def _saved(checkpoint: Path, net: network.Network) -> Path:
+    optimiser = train.Optimiser(net)
+    train.save(checkpoint, net, train.Average(net), optimiser, 5, 60.0, (7, 0.0))
+    return checkpoint
 
+
+def test_checkpoints_are_averaged_in_the_language_that_all_have(tmp_path: Path) -> None:
     torch.manual_seed(5)
     alone = network.Network({"yue": LABELS["yue"]}, bottleneck=8)
     both = network.Network(LABELS, bottleneck=8, through="yue")
-    files = saved("alone.pt", alone), saved("both.pt", both)
+    files = _saved(tmp_path / "alone.pt", alone), _saved(tmp_path / "both.pt", both)
     for order in (files, files[::-1]):
         net, trained = load_network(*order)
         assert list(net.labels) == ["yue"]
@@ -242,17 +243,12 @@ def test_checkpoints_are_averaged_in_the_language_that_all_have(tmp_path: Path) 
         name = "own.yue.2.down.weight"
         wanted = (alone.state_dict()[name] + both.state_dict()[name]) / 2
         assert torch.allclose(net.state_dict()[name], wanted)
-    other = saved("other.pt", network.Network({"cmn": LABELS["cmn"]}, bottleneck=8))
+    other = _saved(tmp_path / "other.pt", network.Network({"cmn": LABELS["cmn"]}, bottleneck=8))
     with pytest.raises(ValueError, match=r"no language is in all of .*alone\.pt, .*other\.pt"):
         load_network(files[0], other)
 
 
 def test_checkpoints_of_fewer_units_are_averaged_as_if_begun_with_them(tmp_path: Path) -> None:
-    def saved(name: str, net: network.Network) -> Path:
-        optimiser = train.Optimiser(net)
-        train.save(tmp_path / name, net, train.Average(net), optimiser, 5, 60.0, (7, 0.0))
-        return tmp_path / name
-
     torch.manual_seed(5)
     finer = ["<blk>", "a1", "a4", "m", "p_a1"]
     plain = network.Network({"cmn": LABELS["cmn"]}, bottleneck=8).eval()
@@ -261,7 +257,7 @@ def test_checkpoints_of_fewer_units_are_averaged_as_if_begun_with_them(tmp_path:
     begun = network.Network({"cmn": finer}, bottleneck=8).eval()
     begun.set_priors({"cmn": apart.prior("cmn").clone()})
     begun.begin_with(plain)
-    files = saved("plain.pt", plain), saved("apart.pt", apart)
+    files = _saved(tmp_path / "plain.pt", plain), _saved(tmp_path / "apart.pt", apart)
     for order in (files, files[::-1]):
         net, _ = load_network(*order)
         assert net.labels == {"cmn": finer}
