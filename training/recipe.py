@@ -8,7 +8,7 @@ done again (``work/recipe/STAGE`` says that it is); the trainings resume from th
 and the seeds are fixed. ``--from STAGE`` does that stage anew, and those after it.
 
 The ten trainings are those of the models that ship, each but the first begun with the weights of
-another; what they are for stands in docs/model-builder.md. Their length is counted in updates, so
+another; what they are for stands in docs/experiments.md. Their length is counted in updates, so
 that a faster machine makes the same models sooner.
 """
 
