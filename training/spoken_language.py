@@ -42,6 +42,7 @@ from training import augment, features, line, network, places
 from training.corpus import RATE_HZ, Corpus, read_development
 from training.factory import Factory, Utterance
 from training.onnx_graph import Graph
+from training.precision import fast_bfloat16
 from training.prepare import load
 from training.restore import restored
 from training.train import LANGUAGES, into_batches, labels_of, pad
@@ -96,7 +97,8 @@ class SpokenLanguage(nn.Module):
     def sounds(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, frames, 40) without context around it to (batch, (frames - 4) / 3 - LOST, width)."""
         below = self.below
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.training):
+        fast = self.training and fast_bfloat16("cpu")
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=fast):
             x = ((x - below.mean) / below.deviation).transpose(1, 2)
             x = below.first_norm(torch.relu(below.first(x)))
             x = below.stride_norm(torch.relu(below.stride(x)))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import functools
 import itertools
 import json
 import multiprocessing as mp
@@ -40,6 +39,8 @@ from training.corpus import Corpus
 from training.factory import Factory, Utterance
 from training.features import mfcc
 from training.mmi import Bigram, best_path, estimate, mmi_loss
+from training.muon import Muon
+from training.precision import fast_bfloat16
 from training.prepare import load
 from training.pronunciation import in_context, unit_inventory, units
 from training.restore import restored
@@ -172,14 +173,6 @@ def _produce(
         queue.put(batch)
 
 
-@functools.cache
-def _fast_bfloat16(kind: str) -> bool:
-    """Whether this device multiplies in bfloat16: twice as fast; a processor without, a hundredth."""
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 def loss_of(
     net: network.Network,
     batch: Batch,
@@ -195,7 +188,7 @@ def loss_of(
     With two ``views`` the second half of the batch is the first half once more, masked otherwise.
     """
     kind = x.device.type
-    with torch.autocast(kind, dtype=torch.bfloat16, enabled=_fast_bfloat16(kind)):
+    with torch.autocast(kind, dtype=torch.bfloat16, enabled=fast_bfloat16(kind)):
         out = net.outputs[batch.language](net.trunk(x, batch.language, dropout))
     out = out.float().log_softmax(1)
     target = batch.target[:, : out.shape[2]]
@@ -339,9 +332,8 @@ def _weights(net: nn.Module) -> Iterator[torch.Tensor]:
 class Optimiser:
     """Muon for the weights of convolutions, AdamW for all else.
 
-    Muon (Jordan et al. 2024) moves a matrix along all its directions alike, and learns faster while
-    the learning rate is high. Its steps are as long as AdamW's would be (Liu et al. 2025, *Muon is
-    scalable for LLM training*), times ``SHORTER``.
+    Muon (:mod:`training.muon`) moves a matrix along all its directions alike, and learns faster while
+    the learning rate is high. Its steps are as long as AdamW's would be, times ``SHORTER``.
     """
 
     SHORTER = 0.5
@@ -353,9 +345,7 @@ class Optimiser:
         self.matrices = [nn.Parameter(w.data.view(len(w), -1)) for w in self.kernels]
         rest = [w for w in learnt if w.ndim != 3]
         self.adam = torch.optim.AdamW(rest, weight_decay=1e-3, betas=(0.9, 0.98))
-        self.muon = torch.optim.Muon(
-            self.matrices, weight_decay=1e-3, adjust_lr_fn="match_rms_adamw"
-        )
+        self.muon = Muon(self.matrices, weight_decay=1e-3)
 
     def step(self, rate: float) -> None:
         """Move the weights by their gradients, at a learning rate."""
