@@ -4,8 +4,9 @@
     python -m training.recipe --updates-share 0.02          all stages with a fiftieth of the updates
 
 The languages are trained together, so one command makes both models. A stage that is done is not
-done again (``work/recipe/STAGE`` says that it is); the trainings resume from their own checkpoints,
-and the seeds are fixed. ``--from STAGE`` does that stage anew, and those after it.
+done again: ``work/recipe/STAGE`` says that it is, and by which command; another one, as with another
+``--updates-share``, is refused. The trainings resume from their own checkpoints, and the seeds are
+fixed. ``--from STAGE`` does that stage anew, and those after it: what they made is taken away first.
 
 The ten trainings are those of the models that ship, each but the first begun with the weights of
 another; what they are for stands in docs/experiments.md. Their length is counted in updates, so
@@ -32,6 +33,8 @@ class Stage:
     name: str
     module: str
     arguments: tuple[str, ...]
+    makes: tuple[Path, ...] = ()
+    """What it would go on from; taken away before it is done anew."""
 
     def __str__(self) -> str:
         program = "ivr" if self.module == "ivr" else f"python -m {self.module}"
@@ -145,20 +148,27 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
         updates_share: of the updates of each training.
     """
     at = ("--data", str(data), "--work", str(work))
+
+    def made(*files: str) -> tuple[Path, ...]:
+        return tuple(work / file for file in files)
+
     found = [
-        Stage("prepare", "training.prepare", at),
-        Stage("vocoder", "training.vocoder", at),
+        Stage("prepare", "training.prepare", at, made("corpus.pickle", "prepared.pickle")),
+        Stage("vocoder", "training.vocoder", at, made("resynthesis.pickle")),
     ]
     for seed, training in enumerate(_TRAININGS, 1):
         if training.name == "third":  # those before it do without
             voices = ("--voices", "1", "--voices-yue", "6")
-            found.append(Stage("voices", "training.vocoder", (*at, *voices)))
+            found.append(
+                Stage("voices", "training.vocoder", (*at, *voices), made("revoiced.pickle"))
+            )
         updates = str(max(1, round(training.updates * updates_share)))
         given = (*at, "--name", training.name, "--seed", str(seed), "--updates", updates)
         begins = [str(work / f"{name}.pt") for name in training.begins]
         start = ("--start-from", *begins) if begins else ()
         options = (*given, *start, *training.arguments.split())
-        found.append(Stage(training.name, "training.train", options))
+        checkpoint = made(f"{training.name}.pt")
+        found.append(Stage(training.name, "training.train", options, checkpoint))
         if training.name == "mandarin":
             narrower = ("--name", "narrow", "--bottleneck", str(_MANDARIN_BOTTLENECK))
             found.append(Stage("narrow", "training.narrow", (*at, "--from", "mandarin", *narrower)))
@@ -166,7 +176,12 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
     found += [
         _export("cmn", at, models),
         _export("yue", at, models),
-        Stage("sound", "training.spoken_language", (*at, "--models", str(models), *sound)),
+        Stage(
+            "sound",
+            "training.spoken_language",
+            (*at, "--models", str(models), *sound),
+            made("spoken_language.pt"),
+        ),
         Stage("language", "training.language", (*at, "--models", str(models))),
     ]
     if models == Path("models"):  # what the matcher is fitted on is heard with the models installed
@@ -189,21 +204,28 @@ def run(todo: Sequence[Stage], done: Path, *, again_from: str | None = None) -> 
     """Do what is not done.
 
     Raises:
-        SystemExit: a stage fails; what it says stands above.
+        SystemExit: a stage fails, and what it says stands above; or was done by another command.
     """
     done.mkdir(parents=True, exist_ok=True)
-    anew = False
+    names = [stage.name for stage in todo]
+    for stage in todo[names.index(again_from) :] if again_from else ():
+        for file in (done / stage.name, *stage.makes):
+            file.unlink(missing_ok=True)
     for stage in todo:
-        anew = anew or stage.name == again_from
         stamp = done / stage.name
-        if stamp.exists() and not anew:
+        if stamp.exists():
+            if (before := stamp.read_text(encoding="utf-8")) != str(stage):
+                raise SystemExit(
+                    f"{stamp}: done by another command ({before}); give --from {stage.name} to do "
+                    "it anew and all after it, or another --work"
+                )
             print(f"{stage.name}: done", flush=True)
             continue
         print(stage, flush=True)
         status = subprocess.run(stage.command(), check=False).returncode
         if status:
             raise SystemExit(f"{stage.name} failed with status {status}; run this again to go on")
-        stamp.touch()
+        stamp.write_text(str(stage), encoding="utf-8")
 
 
 def main() -> None:

@@ -72,9 +72,9 @@ def command(
     accuracy before and after is shown too.
 
     \b
-        ivr diff config/queues.yaml draft.yaml --calls calls.jsonl
-        ivr diff config/queues.yaml draft.yaml --calls var/calls
-        ivr diff config/queues.yaml draft.yaml --calls audio_fixtures --scenario city
+        ivr diff config/queues.yaml draft/queues.yaml --calls calls.jsonl
+        ivr diff config/queues.yaml draft/queues.yaml --calls var/calls
+        ivr diff config/queues.yaml draft/queues.yaml --calls audio_fixtures --scenario city
     """
     hotline = load_scenario(scenario_file(scenario)) if scenario is not None else None
     before, after = load_catalogue(old), load_catalogue(new)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,47 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     assert log.read_text() == "axb"
     run(todo, done, again_from="x")
     assert log.read_text() == "axbxb"
+
+
+def test_what_is_done_anew_begins_with_nothing(tmp_path: Path) -> None:
+    log, done = tmp_path / "log", tmp_path / "done"
+    kept, lost = tmp_path / "kept.pt", tmp_path / "lost.pt"
+    a, b = _writes(log, "a"), _writes(log, "b")
+    fails = Stage("b", "timeit", ("-n", "1", "-r", "1", "1 / 0"))
+    todo = [replace(a, makes=(kept,)), replace(b, makes=(lost,)), _writes(log, "c")]
+    run(todo, done)
+    kept.touch()
+    lost.touch()
+    run(todo, done)
+    assert lost.exists()
+    with pytest.raises(SystemExit, match="b failed"):
+        run([todo[0], replace(fails, makes=(lost,)), todo[2]], done, again_from="b")
+    assert kept.exists()
+    assert not lost.exists()
+    run(todo, done)  # what came after the failed stage is old, and done again too
+    assert log.read_text() == "abcbc"
+
+
+def test_another_command_takes_nothing_for_its_own(tmp_path: Path) -> None:
+    log, done = tmp_path / "log", tmp_path / "done"
+    run([_writes(log, "a")], done)
+    with pytest.raises(SystemExit, match=r"done by another command \(a: .*give --from a to do"):
+        run([_writes(tmp_path / "other", "a")], done)
+
+
+def test_what_a_training_leaves_is_what_is_taken_away() -> None:
+    todo = stages(Path("d"), Path("w"), Path("m"))
+    trainings = [s for s in todo if s.module == "training.train"]
+    for stage in trainings:
+        name = stage.arguments[stage.arguments.index("--name") + 1]
+        assert stage.makes == (Path("w") / f"{name}.pt",)
+    others = {s.name: [f.name for f in s.makes] for s in todo if s not in trainings and s.makes}
+    assert others == {
+        "prepare": ["corpus.pickle", "prepared.pickle"],
+        "vocoder": ["resynthesis.pickle"],
+        "voices": ["revoiced.pickle"],
+        "sound": ["spoken_language.pt"],
+    }
 
 
 def test_every_option_is_one_of_its_module() -> None:
