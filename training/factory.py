@@ -26,7 +26,7 @@ from training.text import domain_phrases, mandarin_words, sentences
 __all__ = ["SHARES", "Factory", "Speech", "Utterance", "frame_units", "pieces"]
 
 #: share of real sentences, splices, espeak-ng and empty lines in training.
-SHARES = {"cmn": (0.56, 0.15, 0.27, 0.02), "yue": (0.42, 0.26, 0.30, 0.02)}
+SHARES = {"cmn": (0.61, 0.16, 0.21, 0.02), "yue": (0.44, 0.29, 0.25, 0.02)}
 #: share of the sentences in another voice, where :mod:`training.vocoder` has made them
 REVOICED = {"cmn": 0.2, "yue": 0.45}
 #: A speaker's share of the sentences follows the square root of how many they have: in Mandarin two

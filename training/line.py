@@ -14,18 +14,10 @@ from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
 from training.corpus import RATE_HZ
 
-__all__ = [
-    "band", "coded", "muffled", "mulaw", "room", "speed", "tilt", "to_noise", "transmit",
-]  # fmt: skip
+__all__ = ["band", "coded", "mulaw", "room", "speed", "tilt", "to_noise", "transmit"]
 
 #: codecs of telephone lines, as libsndfile names them, and how often each is met
 CODECS = {"PCM_16": 0.3, "ULAW": 0.35, "ALAW": 0.25, "GSM610": 0.1}
-#: share of the lines with noise 3 to 25 dB below the speech; the others' is 25 to 55 dB below
-NOISY = 0.6
-#: share of the noise other than babble that is not white
-COLOURED = 0.6
-#: share of the utterances that are muffled
-MUFFLED = 0.2
 
 
 def speed(x: np.ndarray, factor: float) -> np.ndarray:
@@ -63,15 +55,6 @@ def tilt(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return lfilter([1, rng.uniform(-0.7, 0.5)], [1, rng.uniform(-0.4, 0.4)], x).astype(np.float32)
 
 
-def muffled(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A dull voice, or a hand over the microphone: 6 to 18 dB less above some 400 to 1,200 Hz.
-
-    Noise of the line then drowns what tells consonants and vowels apart.
-    """
-    low = np.asarray(lfilter(*butter(1, rng.uniform(400, 1200), fs=RATE_HZ), x), np.float32)
-    return low + (x - low) * np.float32(10 ** (-rng.uniform(6, 18) / 20))
-
-
 def room(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Reverberation: exponentially decaying noise, 60 dB in 0.08 to 0.45 s."""
     n = int(rng.uniform(0.08, 0.45) * RATE_HZ)
@@ -87,7 +70,7 @@ def to_noise(n: int, rng: np.random.Generator, babble: np.ndarray | None) -> np.
         y = np.asarray(y, np.float32)
     else:
         y = rng.standard_normal(n).astype(np.float32)
-        if rng.random() < COLOURED:
+        if rng.random() < 0.7:
             y = lfilter([1], [1, -rng.uniform(0.5, 0.97)], y).astype(np.float32)
         if rng.random() < 0.2:  # hum of the mains
             t = np.arange(n) / RATE_HZ
@@ -110,15 +93,13 @@ def transmit(
     """
     if rng.random() < 0.7:
         x = tilt(x, rng)
-    if rng.random() < MUFFLED * hard:
-        x = muffled(x, rng)
     if rng.random() < 0.3 * hard:
         x = room(x, rng)
     longest = 1.6 if rng.random() < 0.15 else 0.5
     before, after = (int(RATE_HZ * rng.uniform(0.03, longest)) for _ in range(2))
     speech_level = np.sqrt((x**2).mean()) + 1e-6
     x = np.concatenate([np.zeros(before), x, np.zeros(after)]).astype(np.float32)
-    snr_db = rng.uniform(3, 25) if rng.random() < NOISY * hard else rng.uniform(25, 55)
+    snr_db = rng.uniform(3, 25) if rng.random() < 0.5 * hard else rng.uniform(25, 55)
     x = x + to_noise(len(x), rng, babble) * speech_level * 10 ** (-snr_db / 20)
     if rng.random() < 0.65:
         x = band(x, rng)
