@@ -74,7 +74,7 @@ SETTINGS = """
 languages:
   cmn: { engine: vosk, model: models/cmn }
   yue: { engine: vosk, model: models/yue }
-server: { port: 0, max_calls: 3, max_message_bytes: 65536, idle_timeout_s: 20 }
+server: { port: 0, max_calls: 3, shed_lag_s: 60, max_message_bytes: 65536, idle_timeout_s: 20 }
 recognition: { workers: 2, voice_gate: false }  # tones are no voice
 dialogue: { barge_in: words }  # tones are no voice
 """
