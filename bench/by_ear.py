@@ -9,8 +9,8 @@ voices of ``audio_fixtures/make.py``, which are in no training data, over a tele
 mu-law, on a quiet line and with white noise at 15 dB, and heard by both recognisers as a call is:
 the language is decided, the n-best list matched. Each is spoken several times, every time by a
 voice, a pace and a pitch drawn anew: with 210 utterances spoken once, two points are chance.
-The weak voices of the fixtures are known and were trained for; ``--others`` says whether that
-helped anybody else.
+The weak voices of the fixtures are known; ``--others`` says how voices fare that nobody had
+looked at.
 """
 
 from __future__ import annotations
