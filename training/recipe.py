@@ -8,7 +8,7 @@ done again: ``work/recipe/STAGE`` says that it is, and by which command; another
 ``--updates-share``, is refused. The trainings resume from their own checkpoints, and the seeds are
 fixed. ``--from STAGE`` does that stage anew, and those after it: what they made is taken away first.
 
-The ten trainings are those of the models that ship, each but the first begun with the weights of
+The twelve trainings are those of the models that ship, each but the first begun with the weights of
 another; what they are for stands in docs/experiments.md. Their length is counted in updates, so
 that a faster machine makes the same models sooner.
 """
@@ -54,6 +54,8 @@ class _Training:
     """Names of the trainings with whose weights it goes on: their average."""
     updates: int
     arguments: str
+    drawn: bool = False
+    """Two thirds of its synthetic speech are in drawn voices."""
 
 
 #: MMI from the start, with a little cross-entropy beside it.
@@ -63,6 +65,9 @@ _MANDARIN_BOTTLENECK = 144
 _MANDARIN = (
     _SEQUENCES + f"--only cmn --bottleneck {_MANDARIN_BOTTLENECK} --rate 1e-3 --dropout 0.07 "
 )
+
+#: Mandarin's last trainings of units without context.
+_PLAIN = ("memory-cmn", "further-cmn", "people-cmn")
 
 _TRAININGS = (
     # Frames as the alignment labels them, then lattice-free MMI.
@@ -126,13 +131,19 @@ _TRAININGS = (
         _SEQUENCES
         + "--through yue --keep-below --rate 1e-3 --dropout 0.1 --dropout-yue 0.18 --warp 0.1",
     ),
+    # Units in context, twice apart, for an average.
+    _Training("context-cmn", _PLAIN, 2_250, _MANDARIN + "--warp 0.08 --in-context 100"),
+    _Training("drawn-cmn", _PLAIN, 2_250, _MANDARIN + "--warp 0.08 --in-context 100", drawn=True),
 )
 
-#: Trainings whose average ships.
+#: Trainings whose average ships, each as often as it weighs.
 _SHIPPED = {
-    "cmn": ("memory-cmn", "further-cmn", "people-cmn"),
+    "cmn": (*["context-cmn", "drawn-cmn"] * 3, *_PLAIN),
     "yue": ("memory-yue", "people-yue"),
 }
+
+#: Where what the trainings with drawn voices hear lies, beside what the others hear.
+_DRAWN = "drawn"
 
 #: Of the network that hears the language.
 _SOUND_UPDATES = 4_500
@@ -148,27 +159,23 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
         updates_share: of the updates of each training.
     """
     at = ("--data", str(data), "--work", str(work))
-
-    def made(*files: str) -> tuple[Path, ...]:
-        return tuple(work / file for file in files)
-
-    found = [
-        Stage("prepare", "training.prepare", at, made("corpus.pickle", "prepared.pickle")),
-        Stage("vocoder", "training.vocoder", at, made("resynthesis.pickle")),
-    ]
+    found = _speech("", data, work, ())
+    voices = found.pop()
     for seed, training in enumerate(_TRAININGS, 1):
         if training.name == "third":  # those before it do without
-            voices = ("--voices", "1", "--voices-yue", "6")
-            found.append(
-                Stage("voices", "training.vocoder", (*at, *voices), made("revoiced.pickle"))
+            found.append(voices)
+        if training.drawn:
+            found += _speech(
+                "drawn-", data, work / _DRAWN, ("--synthetic", "12000", "--drawn", "0.7")
             )
         updates = str(max(1, round(training.updates * updates_share)))
-        given = (*at, "--name", training.name, "--seed", str(seed), "--updates", updates)
-        begins = [str(work / f"{name}.pt") for name in training.begins]
+        checkpoint = _checkpoint(work, training.name)
+        where = ("--data", str(data), "--work", str(checkpoint.parent), "--name", training.name)
+        given = (*where, "--seed", str(seed), "--updates", updates)
+        begins = [str(_checkpoint(work, name)) for name in training.begins]
         start = ("--start-from", *begins) if begins else ()
         options = (*given, *start, *training.arguments.split())
-        checkpoint = made(f"{training.name}.pt")
-        found.append(Stage(training.name, "training.train", options, checkpoint))
+        found.append(Stage(training.name, "training.train", options, (checkpoint,)))
         if training.name == "mandarin":
             narrower = ("--name", "narrow", "--bottleneck", str(_MANDARIN_BOTTLENECK))
             found.append(Stage("narrow", "training.narrow", (*at, "--from", "mandarin", *narrower)))
@@ -180,7 +187,7 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
             "sound",
             "training.spoken_language",
             (*at, "--models", str(models), *sound),
-            made("spoken_language.pt"),
+            (work / "spoken_language.pt",),
         ),
         Stage("language", "training.language", (*at, "--models", str(models))),
     ]
@@ -193,9 +200,26 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
     return [*found, Stage("evaluate", "training.evaluate", evaluation)]
 
 
+def _checkpoint(work: Path, name: str) -> Path:
+    drawn = any(t.drawn for t in _TRAININGS if t.name == name)
+    return (work / _DRAWN if drawn else work) / f"{name}.pt"
+
+
+def _speech(prefix: str, data: Path, work: Path, synthetic: tuple[str, ...]) -> list[Stage]:
+    """What is learnt from, in a folder: recordings, the vocoder's speech, other voices."""
+    at = ("--data", str(data), "--work", str(work))
+    prepared = (work / "corpus.pickle", work / "prepared.pickle")
+    voices = ("--voices", "1", "--voices-yue", "6")
+    return [
+        Stage(f"{prefix}prepare", "training.prepare", (*at, *synthetic), prepared),
+        Stage(f"{prefix}vocoder", "training.vocoder", at, (work / "resynthesis.pickle",)),
+        Stage(f"{prefix}voices", "training.vocoder", (*at, *voices), (work / "revoiced.pickle",)),
+    ]
+
+
 def _export(language: str, at: tuple[str, ...], models: Path) -> Stage:
     work = Path(at[at.index("--work") + 1])
-    averaged = [str(work / f"{training}.pt") for training in _SHIPPED[language]]
+    averaged = [str(_checkpoint(work, training)) for training in _SHIPPED[language]]
     made = ("--languages", language, "--checkpoints", *averaged)
     return Stage(f"export-{language}", "training.export", (*at, "--models", str(models), *made))
 

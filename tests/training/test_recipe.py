@@ -63,12 +63,16 @@ def test_what_a_training_leaves_is_what_is_taken_away() -> None:
     trainings = [s for s in todo if s.module == "training.train"]
     for stage in trainings:
         name = stage.arguments[stage.arguments.index("--name") + 1]
-        assert stage.makes == (Path("w") / f"{name}.pt",)
+        work = Path(stage.arguments[stage.arguments.index("--work") + 1])
+        assert stage.makes == (work / f"{name}.pt",)
     others = {s.name: [f.name for f in s.makes] for s in todo if s not in trainings and s.makes}
     assert others == {
         "prepare": ["corpus.pickle", "prepared.pickle"],
         "vocoder": ["resynthesis.pickle"],
         "voices": ["revoiced.pickle"],
+        "drawn-prepare": ["corpus.pickle", "prepared.pickle"],
+        "drawn-vocoder": ["resynthesis.pickle"],
+        "drawn-voices": ["revoiced.pickle"],
         "sound": ["spoken_language.pt"],
     }
 
@@ -96,10 +100,13 @@ def test_what_a_stage_begins_with_is_made_before() -> None:
         needed += [f"w/{given['--from']}.pt"] if "--from" in given else []
         assert set(needed) <= made, stage
         if "--name" in given:
-            made.add(f"w/{given['--name']}.pt")
+            made.add(f"{given['--work']}/{given['--name']}.pt")
     exports = [s for s in stages(Path("d"), Path("w"), Path("m")) if s.name.startswith("export")]
     assert [s.arguments[s.arguments.index("--checkpoints") + 1 :] for s in exports] == [
-        ("w/memory-cmn.pt", "w/further-cmn.pt", "w/people-cmn.pt"),
+        (
+            *("w/context-cmn.pt", "w/drawn/drawn-cmn.pt") * 3,
+            *("w/memory-cmn.pt", "w/further-cmn.pt", "w/people-cmn.pt"),
+        ),
         ("w/memory-yue.pt", "w/people-yue.pt"),
     ]
 
@@ -130,3 +137,12 @@ def test_other_voices_are_made_before_the_third_training() -> None:
         "voices",
         "third",
     ]
+
+
+def test_a_training_with_drawn_voices_finds_all_that_the_others_hear() -> None:
+    todo = stages(Path("d"), Path("w"), Path("m"))
+    made = {file for s in todo for file in s.makes}
+    heard = {"prepared.pickle", "resynthesis.pickle", "revoiced.pickle"}
+    assert {Path("w/drawn", name) for name in heard} <= made
+    before = [s.name for s in todo]
+    assert before.index("drawn-voices") + 1 == before.index("drawn-cmn")
