@@ -55,7 +55,7 @@ class _Training:
     updates: int
     arguments: str
     drawn: bool = False
-    """Two thirds of its synthetic speech are in drawn voices."""
+    """Seven tenths of its synthetic speech are in drawn voices."""
 
 
 #: MMI from the start, with a little cross-entropy beside it.
@@ -65,6 +65,8 @@ _MANDARIN_BOTTLENECK = 144
 _MANDARIN = (
     _SEQUENCES + f"--only cmn --bottleneck {_MANDARIN_BOTTLENECK} --rate 1e-3 --dropout 0.07 "
 )
+
+_IN_CONTEXT = _MANDARIN + "--warp 0.08 --in-context 100"
 
 #: Mandarin's last trainings of units without context.
 _PLAIN = ("memory-cmn", "further-cmn", "people-cmn")
@@ -132,8 +134,8 @@ _TRAININGS = (
         + "--through yue --keep-below --rate 1e-3 --dropout 0.1 --dropout-yue 0.18 --warp 0.1",
     ),
     # Units in context, twice apart, for an average.
-    _Training("context-cmn", _PLAIN, 2_250, _MANDARIN + "--warp 0.08 --in-context 100"),
-    _Training("drawn-cmn", _PLAIN, 2_250, _MANDARIN + "--warp 0.08 --in-context 100", drawn=True),
+    _Training("context-cmn", _PLAIN, 2_250, _IN_CONTEXT),
+    _Training("drawn-cmn", _PLAIN, 2_250, _IN_CONTEXT, drawn=True),
 )
 
 #: Trainings whose average ships, each as often as it weighs.
@@ -159,8 +161,7 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
         updates_share: of the updates of each training.
     """
     at = ("--data", str(data), "--work", str(work))
-    found = _speech("", data, work, ())
-    voices = found.pop()
+    *found, voices = _speech("", data, work, ())
     for seed, training in enumerate(_TRAININGS, 1):
         if training.name == "third":  # those before it do without
             found.append(voices)
