@@ -153,10 +153,8 @@ class LanguageSettings(_Model):
 
     engine: Literal["vosk", "sherpa"] = Field(default="vosk", examples=["engine: vosk"])
     model: HomePath = Field(examples=["model: models/cmn"])
-    #: a SenseVoice directory that hears each utterance again, once it is over
-    second_pass: HomePath | None = Field(
-        default=None, examples=["second_pass: models/sherpa-onnx-sense-voice"]
-    )
+    #: what hears each utterance again, once it is over: our own, or a SenseVoice directory
+    second_pass: HomePath | None = Field(default=None, examples=["second_pass: models/second"])
 
 
 class LanguagesSettings(_Model):

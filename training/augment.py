@@ -13,7 +13,7 @@ import torch
 
 from training.features import COEFFICIENTS, dct, mel_edges
 
-__all__ = ["channel", "mask_bands", "mask_time", "warp"]
+__all__ = ["channel", "mask_bands", "mask_time", "moved_bins", "warp"]
 
 LONGEST = 20  # frames masked at once
 WIDEST = 9  # mel bins masked at once
@@ -67,11 +67,11 @@ def warp(x: torch.Tensor, rng: np.random.Generator, deviation: float) -> torch.T
         return x
     forth, back = _transforms()
     factors = np.exp(np.clip(rng.standard_normal(len(x)), -2, 2) * deviation)
-    moved = torch.from_numpy(np.stack([_moved_bins(float(f)) for f in factors]))
+    moved = torch.from_numpy(np.stack([moved_bins(float(f)) for f in factors]))
     return x @ (back @ moved @ forth)
 
 
-def _moved_bins(factor: float) -> np.ndarray:
+def moved_bins(factor: float) -> np.ndarray:
     """(40, 40) energies of the mel bins to those of bins ``factor`` times as high.
 
     Above the knee the frequencies run linearly to the top, which stays.

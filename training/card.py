@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-__all__ = ["write_readme"]
+__all__ = ["write_readme", "write_second_card"]
 
 NAMES = {"cmn": "Mandarin", "yue": "Cantonese"}
 
@@ -95,5 +95,46 @@ def write_readme(folder: Path) -> None:
         table="\n".join(f"| {' | '.join(row)} |" for row in rows),
         sets="\n".join(f"- {name}: {SETS[name]}" for name in measured),
         sources=SOURCES[card["language"]],
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+SECOND = """\
+# {name}: hears finished utterances again
+
+A Conformer of {parameters:.0f} M parameters for telephone speech (8 kHz) in both languages, over whole utterances; it weighs anew
+what models/cmn and models/yue heard (`ivr/asr/rescoring.py`), whose units it has. Trained from scratch in nine minutes on a GPU by
+`training/train_rescorer.py`, on what the two models were trained on: cross-entropy on the alignment, then lattice-free MMI. Its
+matrices are kept in {bits} bits, in blocks of {block}; one of its eight blocks is left out. Switched on by one line for each language in
+`config/kapok.yaml`:
+
+    cmn: {{ engine: vosk, model: models/cmn, second_pass: models/second }}
+
+What it gains and costs stands in docs/model-builder.md (`python -m training.evaluate --second-pass models/second`).
+
+## Sources
+
+{sources}
+
+## Licence
+
+CC BY-SA 4.0 (LICENSE), © the Kapok developers, with attribution to the sources above, whose recordings were cut, changed in
+speed and level, and passed through simulated telephone lines.
+"""
+
+
+def write_second_card(folder: Path, *, parameters: int, bits: int, block: int) -> None:
+    """Write ``model.json`` and ``README.md`` of the network of the second pass."""
+    card = {
+        "name": "kapok-second",
+        "source": "trained by the Kapok project on openly licensed speech; see README.md beside it",
+        "licence": "CC BY-SA 4.0",
+        "rate_hz": 8000,
+        "parameters": parameters,
+    }
+    (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    sources = "\n\n".join(f"### {NAMES[k]}\n\n{v}" for k, v in SOURCES.items())
+    text = SECOND.format(
+        name=card["name"], parameters=parameters / 1e6, bits=bits, block=block, sources=sources
     )
     (folder / "README.md").write_text(text, encoding="utf-8")

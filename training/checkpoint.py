@@ -1,4 +1,4 @@
-"""What a training leaves behind, read as a network."""
+"""What a training leaves behind, and that read as a network."""
 
 from __future__ import annotations
 
@@ -8,9 +8,37 @@ from typing import Any
 
 import torch
 
+from training.learning import Average, Optimiser
 from training.network import BOTTLENECK, Network
 
-__all__ = ["load_network"]
+__all__ = ["load_network", "save"]
+
+
+def save(
+    path: Path,
+    net: Network,
+    average: Average,
+    optimiser: Optimiser,
+    step: int,
+    spent: float,
+    before: tuple[int, float],
+) -> None:
+    """Write the checkpoint atomically; ``before``: updates and seconds of the training it began from."""
+    partial = path.with_suffix(".partial")
+    torch.save(
+        {
+            "net": net.state_dict(),
+            "average": average.net.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "labels": net.labels,
+            "bottleneck": net.bottleneck,
+            "step": step,
+            "spent": spent,
+            "before": before,
+        },
+        partial,
+    )
+    partial.replace(path)
 
 
 def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:

@@ -3,6 +3,7 @@
     python -m training.evaluate                              # development set and fixtures
     python -m training.evaluate --sets tuning --languages yue      # held-out speakers
     python -m training.evaluate --models work/onnx --engine sherpa     # the other engine
+    python -m training.evaluate --second-pass models/second    # each utterance heard again
 
 Base-syllable error counts insertions, deletions and substitutions of toneless syllables; the
 syllables are those of the transcript's characters, as ``ivr transcribe`` prints them. Audio goes
@@ -40,6 +41,7 @@ from ivr.asr.factory import (
     EngineFactory,
 )
 from ivr.asr.language_decision import LanguageDecider
+from ivr.asr.second_pass import TwoPassEngine, load_second_pass
 from ivr.asr.spoken_language import SpokenLanguageModel
 from ivr.audio.files import read_audio
 from ivr.language import Language
@@ -117,11 +119,19 @@ def decode(engine: Engine, samples: np.ndarray) -> str:
 
 
 def evaluate(
-    folder: Path, clips: list[Clip], language: Language, *, engine: str = "vosk", show: int = 0
+    folder: Path,
+    clips: list[Clip],
+    language: Language,
+    *,
+    engine: str = "vosk",
+    second_pass: Path | None = None,
+    show: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Rates by source and in all, and the real-time factor of decoding one after the other."""
     began = time.monotonic()
-    model = _as_on_calls().load(engine, folder, language)
+    model: Engine = _as_on_calls().load(engine, folder, language)
+    if second_pass is not None:
+        model = TwoPassEngine(model, load_second_pass(second_pass, language))
     load_s = time.monotonic() - began
     scores: dict[str, Score] = defaultdict(Score)
     began, heard_s = time.process_time(), 0.0
@@ -210,6 +220,7 @@ def main() -> None:
     p = places.parser(__doc__, "data", "work", "models")
     p.add_argument("--fixtures", type=Path, default=Path("audio_fixtures"))
     p.add_argument("--engine", choices=EngineFactory().names, default="vosk")
+    p.add_argument("--second-pass", type=Path, metavar="DIR", help="what hears utterances again")
     p.add_argument("--sets", choices=SETS, nargs="+", default=["development", "fixtures"])
     p.add_argument("--languages", nargs="+", default=["cmn", "yue"])
     p.add_argument("--show", type=int, default=0, help="print about this many transcripts")
@@ -217,6 +228,8 @@ def main() -> None:
     p.add_argument("--write-card", action="store_true", help="put the figures into model.json")
     p.add_argument("--json", action="store_true", help="one JSON object a set and language")
     a = p.parse_args()
+    if a.write_card and a.second_pass:
+        p.error("the cards tell what the models do alone: leave --second-pass out")
     table = Table(
         "set", "language", "source", *COLUMNS.values(), title=f"Models in {a.models}, {a.engine}"
     )
@@ -234,7 +247,12 @@ def main() -> None:
         for language in a.languages:
             chosen = [c for c in clips if c.language == language]
             rates = evaluate(
-                a.models / language, chosen, Language(language), engine=a.engine, show=a.show
+                a.models / language,
+                chosen,
+                Language(language),
+                engine=a.engine,
+                second_pass=a.second_pass,
+                show=a.show,
             )
             if right:
                 rates["all"]["language_accuracy"] = right[language]

@@ -23,7 +23,7 @@ from training.network import STRIDE
 from training.pronunciation import syllables, units
 from training.text import domain_phrases, mandarin_words, sentences
 
-__all__ = ["SHARES", "Factory", "Speech", "Utterance", "frame_units", "pieces"]
+__all__ = ["SHARES", "Factory", "Speech", "Utterance", "by_people", "frame_units", "pieces"]
 
 #: share of real sentences, splices, espeak-ng and empty lines in training.
 SHARES = {"cmn": (0.61, 0.16, 0.21, 0.02), "yue": (0.44, 0.29, 0.25, 0.02)}
@@ -129,8 +129,8 @@ class Factory:
             self.resynthesis[language] = corpus.of(language, "resynthesis")
             made = corpus.of(language, "revoiced")
             self.revoiced[language] = [c for c in made if len(c.audio) < MOST_SECONDS * RATE_HZ]
-        self.people = {k: _by_people(self.real[k]) for k in self.real}
-        self.revoiced_people = {k: _by_people(self.revoiced[k]) for k in self.revoiced}
+        self.people = {k: by_people(self.real[k]) for k in self.real}
+        self.revoiced_people = {k: by_people(self.revoiced[k]) for k in self.revoiced}
         self.banks = {k: _banks(corpus, k) for k in ("cmn", "yue")}
         self.babble = np.concatenate(
             [c.audio for k in self.real for c in self.real[k][:: max(1, len(self.real[k]) // 40)]]
@@ -146,7 +146,7 @@ class Factory:
         """One utterance, or None where it came out too short or too long to be of use."""
         rng = np.random.default_rng([seed, len(language), ord(language[0])])
         kind = rng.choice(4, p=SHARES[language])
-        make = (self._sentence, self._splice, self._espeak, self._nobody)[kind]
+        make = (self._sentence, self._splice, self._espeak, self.nobody)[kind]
         speech = make(language, rng)
         if len(speech.samples) < 1500 or not (speech.syllables or kind == 3):
             return None
@@ -178,6 +178,10 @@ class Factory:
         made = self.resynthesis[language]
         if made and rng.random() < RESYNTHESIS:
             return Speech.of(made[rng.integers(len(made))])
+        return self.spliced(language, rng)
+
+    def spliced(self, language: str, rng: np.random.Generator) -> Speech:
+        """Recorded words or syllables one after the other."""
         kind, bank = self.banks[language][rng.integers(len(self.banks[language]))]
         known, gap_s = list(bank), 0.0
 
@@ -204,7 +208,8 @@ class Factory:
     def _espeak(self, language: str, rng: np.random.Generator) -> Speech:
         return Speech.of(self.synthetic[language][rng.integers(len(self.synthetic[language]))])
 
-    def _nobody(self, language: str, rng: np.random.Generator) -> Speech:
+    def nobody(self, language: str, rng: np.random.Generator) -> Speech:
+        """Nothing but a little noise."""
         samples = rng.standard_normal(int(rng.uniform(0.5, 3) * RATE_HZ)) * rng.uniform(5, 300)
         return Speech(samples.astype(np.float32), [], np.zeros((0, 2), np.float32))
 
@@ -241,7 +246,7 @@ def pieces(clip: Clip) -> list[Clip]:
     return out
 
 
-def _by_people(clips: Sequence[Clip]) -> np.ndarray:
+def by_people(clips: Sequence[Clip]) -> np.ndarray:
     """(clips,) how likely one up to this is drawn, so that speakers share by their square roots."""
     count = Counter(c.person for c in clips)
     return np.cumsum([count[c.person] ** (PEOPLE_POWER - 1) for c in clips])

@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from training import places
+from training.batch import pad
 from training.checkpoint import load_network
 from training.factory import Factory
 from training.network import WIDTH, Layer, Network
 from training.prepare import load
-from training.train import pad
 
 __all__ = ["main", "narrowed"]
 

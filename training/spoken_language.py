@@ -39,13 +39,14 @@ from torch import nn
 
 from ivr.asr.models import model_id
 from training import augment, features, line, network, places
+from training.batch import into_batches, pad
 from training.corpus import RATE_HZ, Corpus, read_development
 from training.factory import Factory, Utterance
 from training.onnx_graph import Graph
 from training.precision import fast_bfloat16
 from training.prepare import load
 from training.restore import restored
-from training.train import LANGUAGES, into_batches, labels_of, pad
+from training.train import LANGUAGES, labels_of
 
 __all__ = ["DEPTH", "HOP", "OVERLAP", "SpokenLanguage", "export", "loss_of", "pairs"]
 

@@ -14,7 +14,6 @@ own, and share their gradients: two of one thread hear half as much again as one
 from __future__ import annotations
 
 import argparse
-import copy
 import itertools
 import json
 import multiprocessing as mp
@@ -23,8 +22,8 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +33,19 @@ from torch import distributed, nn
 
 from ivr.intent.sounds import plain
 from training import augment, network, places
-from training.checkpoint import load_network
+from training.batch import Batch, into_batches, pad
+from training.checkpoint import load_network, save
 from training.corpus import Corpus
 from training.factory import Factory, Utterance
 from training.features import mfcc
-from training.mmi import Bigram, best_path, estimate, mmi_loss
-from training.muon import Muon
-from training.precision import fast_bfloat16
+from training.learning import Average, Optimiser
+from training.losses import loss_of
+from training.mmi import Bigram, best_path, estimate
 from training.prepare import load
 from training.pronunciation import in_context, unit_inventory, units
 from training.restore import restored
 
-__all__ = ["LANGUAGES", "Batch", "batches", "collate", "into_batches", "labels_of", "main", "pad"]
+__all__ = ["LANGUAGES", "batches", "bigrams_of", "collate", "labels_of", "main", "tuning_sets"]
 
 LANGUAGES = ("cmn", "yue")
 FRAMES_PER_BATCH = 4800
@@ -55,36 +55,6 @@ POOL_UTTERANCES = {"cmn": 200, "yue": 120}
 POOL_BESIDE = 60
 POOLS_TO_HARD = 200  # until lines disturb as much as they ever do
 UPDATES_PER_POOL = 25  # about; where the factory goes on after a resume
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Padded features and labels of one language."""
-
-    language: str
-    features: torch.Tensor  # (batch, frames + context, 40)
-    frames: torch.Tensor  # of the output, 30 ms
-    labels: torch.Tensor  # flat
-    label_lengths: torch.Tensor
-    target: torch.Tensor  # (batch, frames) label of each output frame, -1 beyond the end
-
-    def to(self, device: torch.device) -> Batch:
-        """The same on another device."""
-        return self._each(lambda x: x.to(device))
-
-    def repeated(self, times: int) -> Batch:
-        """All utterances once more, after the others, ``times`` times in all."""
-        return self._each(lambda x: x.repeat(times, *[1] * (x.ndim - 1)))
-
-    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        tensors = (getattr(self, f.name) for f in fields(self) if f.name != "language")
-        return Batch(self.language, *map(change, tensors))
-
-
-def pad(features: np.ndarray, frames: int) -> np.ndarray:
-    """Features with the first and last frame repeated, as Kaldi does at the edges."""
-    left, right = network.LEFT_CONTEXT, network.RIGHT_CONTEXT + frames - len(features)
-    return np.pad(features, ((left, right), (0, 0)), mode="edge")
 
 
 def collate(items: list[Utterance], index: dict[str, int]) -> Batch:
@@ -150,16 +120,6 @@ def pools_of(languages: Iterable[str], through: str | None) -> dict[str, int]:
     return {k: POOL_UTTERANCES[k] if through in (None, k) else POOL_BESIDE for k in languages}
 
 
-def into_batches(items: list[Utterance], most_frames: int) -> list[list[Utterance]]:
-    """Utterances sorted by length, cut where padding to the longest would pass ``most_frames``."""
-    out: list[list[Utterance]] = [[]]
-    for item in items:
-        if out[-1] and (len(out[-1]) + 1) * len(item.features) > most_frames:
-            out.append([])
-        out[-1].append(item)
-    return [b for b in out if b]
-
-
 def _produce(
     queue: mp.Queue[Batch],
     factory: Factory,
@@ -171,50 +131,6 @@ def _produce(
     torch.set_num_threads(1)
     for batch in batches(factory, labels, seed, done_pools, pools=pools):
         queue.put(batch)
-
-
-def loss_of(
-    net: network.Network,
-    batch: Batch,
-    x: torch.Tensor,
-    dropout: float,
-    *,
-    bigram: Bigram | None = None,
-    smoothing: float = 0.05,
-    views: int = 1,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Cross-entropy a frame, the MMI loss a frame (0 without ``bigram``), and the inconsistency.
-
-    With two ``views`` the second half of the batch is the first half once more, masked otherwise.
-    """
-    kind = x.device.type
-    with torch.autocast(kind, dtype=torch.bfloat16, enabled=fast_bfloat16(kind)):
-        out = net.outputs[batch.language](net.trunk(x, batch.language, dropout))
-    out = out.float().log_softmax(1)
-    target = batch.target[:, : out.shape[2]]
-    entropy = nn.functional.cross_entropy(out, target, ignore_index=-1, label_smoothing=smoothing)
-    apart = inconsistency(out, target >= 0) if views == 2 else entropy.new_zeros(())
-    if bigram is None:
-        return entropy, entropy.new_zeros(()), apart
-    scores = net.likelihoods(out, batch.language).permute(2, 0, 1)
-    frames = batch.frames.clamp(max=len(scores))
-    mmi = mmi_loss(scores, frames, batch.labels, batch.label_lengths, bigram)
-    return entropy, mmi / frames.sum(), apart
-
-
-def inconsistency(out: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """How far apart two views of the same utterances are, a frame: symmetric Kullback-Leibler.
-
-    Each view learns from what the other one says, not the other way round (Yao et al. 2024,
-    *CR-CTC: Consistency regularization on CTC for improved speech recognition*).
-
-    Args:
-        out: (2 * batch, labels, frames) log-probabilities, one view after the other.
-        inside: (2 * batch, frames) whether the frame is part of the utterance.
-    """
-    said = out.detach().roll(len(out) // 2, 0)
-    apart = nn.functional.kl_div(out, said, reduction="none", log_target=True).sum(1)
-    return (apart * inside).sum() / inside.sum()
 
 
 def labels_of(corpus: Corpus, *, least: int | None = None) -> dict[str, list[str]]:
@@ -254,7 +170,7 @@ def _exported(models: Path, net: network.Network, factory: Factory) -> network.N
     return restored(models, net.labels, features, mean=net.mean, deviation=net.deviation)
 
 
-def _bigrams(corpus: Corpus, factory: Factory, labels: dict[str, list[str]]) -> dict[str, Bigram]:
+def bigrams_of(corpus: Corpus, factory: Factory, labels: dict[str, list[str]]) -> dict[str, Bigram]:
     """The units that follow one another in what the factory says."""
     out = {}
     for language in labels:
@@ -291,7 +207,7 @@ def tuning_error(
     return out
 
 
-def _tuning_sets(corpus: Corpus, labels: dict[str, list[str]]) -> dict[str, list[Utterance]]:
+def tuning_sets(corpus: Corpus, labels: dict[str, list[str]]) -> dict[str, list[Utterance]]:
     from training.line import mulaw
     from training.pronunciation import units
 
@@ -305,66 +221,6 @@ def _tuning_sets(corpus: Corpus, labels: dict[str, list[str]]) -> dict[str, list
             features = mfcc(mulaw(c.audio.astype(np.float32)))
             sets[c.language].append(Utterance(c.language, features, spoken, np.zeros(0, int)))
     return sets
-
-
-class Average:
-    """Exponential moving average of the weights (Polyak), batch-norm statistics included."""
-
-    def __init__(self, net: network.Network, decay: float = 0.999) -> None:
-        self.net, self.decay, self.updates = copy.deepcopy(net).eval(), decay, 0
-
-    def update(self, net: network.Network) -> None:
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        with torch.no_grad():
-            for mine, new in zip(_weights(self.net), _weights(net), strict=True):
-                if mine.dtype.is_floating_point:
-                    mine.lerp_(new, 1 - decay)
-                else:
-                    mine.copy_(new)
-
-
-def _weights(net: nn.Module) -> Iterator[torch.Tensor]:
-    """Each once, though several languages may share it."""
-    return itertools.chain(net.parameters(), net.buffers())
-
-
-class Optimiser:
-    """Muon for the weights of convolutions, AdamW for all else.
-
-    Muon (:mod:`training.muon`) moves a matrix along all its directions alike, and learns faster while
-    the learning rate is high. Its steps are as long as AdamW's would be, times ``SHORTER``.
-    """
-
-    SHORTER = 0.5
-
-    def __init__(self, net: nn.Module) -> None:
-        learnt = [w for w in net.parameters() if w.requires_grad]
-        self.kernels = [w for w in learnt if w.ndim == 3]
-        # Muon takes matrices: the same weights, seen as (out, in * taps).
-        self.matrices = [nn.Parameter(w.data.view(len(w), -1)) for w in self.kernels]
-        rest = [w for w in learnt if w.ndim != 3]
-        self.adam = torch.optim.AdamW(rest, weight_decay=1e-3, betas=(0.9, 0.98))
-        self.muon = Muon(self.matrices, weight_decay=1e-3)
-
-    def step(self, rate: float) -> None:
-        """Move the weights by their gradients, at a learning rate."""
-        for optimiser, factor in ((self.adam, 1.0), (self.muon, self.SHORTER)):
-            for group in optimiser.param_groups:
-                group["lr"] = rate * factor
-        for matrix, kernel in zip(self.matrices, self.kernels, strict=True):
-            matrix.grad = None if kernel.grad is None else kernel.grad.view_as(matrix)
-        self.adam.step()
-        self.muon.step()
-
-    def state_dict(self) -> dict[str, object]:
-        """For a checkpoint."""
-        return {"adam": self.adam.state_dict(), "muon": self.muon.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint of the same network."""
-        self.adam.load_state_dict(state["adam"])
-        self.muon.load_state_dict(state["muon"])
 
 
 def main() -> None:
@@ -489,7 +345,7 @@ def _begun(
     net = network.Network(labels, bottleneck=a.bottleneck, through=a.through)
     net.mean, net.deviation, priors = _statistics(factory, labels)
     net.set_priors(priors)
-    sets, bigrams = _tuning_sets(corpus, labels), _bigrams(corpus, factory, labels)
+    sets, bigrams = tuning_sets(corpus, labels), bigrams_of(corpus, factory, labels)
     task = _Task(net, Average(net), bigrams, sets)
     checkpoint = a.work / f"{a.name}.pt"
     if checkpoint.exists():
@@ -630,33 +486,6 @@ class Progress:
         return (
             f"{losses} heard {self.heard_s / 3600:.1f} h in {minutes:.1f} min, waited {waited:.1f}"
         )
-
-
-def save(
-    path: Path,
-    net: network.Network,
-    average: Average,
-    optimiser: Optimiser,
-    step: int,
-    spent: float,
-    before: tuple[int, float],
-) -> None:
-    """Write the checkpoint atomically; ``before``: updates and seconds of the training it began from."""
-    partial = path.with_suffix(".partial")
-    torch.save(
-        {
-            "net": net.state_dict(),
-            "average": average.net.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "labels": net.labels,
-            "bottleneck": net.bottleneck,
-            "step": step,
-            "spent": spent,
-            "before": before,
-        },
-        partial,
-    )
-    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from ivr.asr.engine import Engine
 from ivr.asr.hot_words import add_hot_words, supports_hot_words
 from ivr.asr.language_decision import LanguageDecider
 from ivr.asr.models import check_vosk_directory, model_id
-from ivr.asr.second_pass import SenseVoice, TwoPassEngine
+from ivr.asr.second_pass import TwoPassEngine, load_second_pass
 from ivr.asr.sherpa_engine import SherpaEngine
 from ivr.asr.spoken_language import SpokenLanguageModel
 from ivr.asr.voice_gate import VoiceGate
@@ -201,7 +201,7 @@ def _engine(factory: EngineFactory, entry: LanguageSettings, language: Language)
     engine = factory.load(entry.engine, entry.model, language)
     if entry.second_pass is None:
         return engine
-    return TwoPassEngine(engine, SenseVoice.load(entry.second_pass, language))
+    return TwoPassEngine(engine, load_second_pass(entry.second_pass, language))
 
 
 def _sound(models: Sequence[Path]) -> SpokenLanguageModel | None:

@@ -1,9 +1,9 @@
 """A second pass: a model that hears the whole utterance again, once it is over.
 
 A streaming engine says what it hears while the caller speaks; a larger model that needs the whole
-utterance (SenseVoice of sherpa-onnx, Mandarin and Cantonese) then gives the text that counts. The
-first pass keeps the say over whether anything was said at all, over endpoints, and, by its
-likelihood, over the language.
+utterance then weighs what was heard anew (our own, :mod:`ivr.asr.rescoring`), or gives the text
+that counts (SenseVoice of sherpa-onnx, Mandarin and Cantonese). The first pass keeps the say over
+whether anything was said at all, over endpoints, and, by its likelihood, over the language.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ivr.asr.engine import Engine, Hypothesis, Recogniser, Recognition
+from ivr.asr.rescoring import Rescorer, is_rescorer
 from ivr.asr.sherpa_engine import import_sherpa, try_in_process, words_of_tokens
 from ivr.asr.sherpa_models import check_sense_voice
 from ivr.asr.vosk_engine import join_words
 from ivr.audio.resample import Resampler
 from ivr.language import Language
 
-__all__ = ["SenseVoice", "TwoPassEngine", "TwoPassRecogniser"]
+__all__ = ["SecondPass", "SenseVoice", "TwoPassEngine", "TwoPassRecogniser", "load_second_pass"]
 
 _RATE_HZ = 16_000
 _SHORTEST_S = 0.2  # less is no utterance
@@ -32,8 +33,34 @@ _NAMES = {Language.MANDARIN: "zh", Language.CANTONESE: "yue"}
 _TRUST = 0.8
 
 
+class SecondPass(Protocol):
+    """What hears a finished utterance again; safe to use from several threads."""
+
+    @property
+    def least_hypotheses(self) -> int:
+        """As many as the first pass should have to choose from."""
+        ...
+
+    def again(self, heard: Recognition, pcm: bytes, rate_hz: int) -> Recognition:
+        """What the first pass heard in an utterance (s16le), with what this one makes of it."""
+        ...
+
+
+def load_second_pass(path: Path, language: Language) -> SecondPass:
+    """The model in a directory, told apart by its files.
+
+    Raises:
+        ModelError: it is missing, incomplete or cannot be loaded.
+    """
+    if is_rescorer(path):
+        return Rescorer.load(path, language)
+    return SenseVoice.load(path, language)
+
+
 class SenseVoice:
     """A loaded SenseVoice model; safe to use from several threads."""
+
+    least_hypotheses = 1
 
     def __init__(self, recognizer: Any) -> None:
         self._recognizer = recognizer
@@ -59,6 +86,11 @@ class SenseVoice:
             )
         )
 
+    def again(self, heard: Recognition, pcm: bytes, rate_hz: int) -> Recognition:
+        """Its own text first, then what the first pass heard."""
+        hypothesis = self.hear(pcm, rate_hz)
+        return heard if hypothesis is None else _together(heard, hypothesis)
+
     def hear(self, pcm: bytes, rate_hz: int) -> Hypothesis | None:
         """What was said in a whole utterance (s16le); None where nothing was."""
         resampler = Resampler(rate_hz, _RATE_HZ)
@@ -77,9 +109,9 @@ class SenseVoice:
 
 
 class TwoPassEngine:
-    """An engine whose finished utterances are heard again by :class:`SenseVoice`."""
+    """An engine whose finished utterances are heard again."""
 
-    def __init__(self, first: Engine, second: SenseVoice) -> None:
+    def __init__(self, first: Engine, second: SecondPass) -> None:
         self._first = first
         self._second = second
 
@@ -95,15 +127,19 @@ class TwoPassEngine:
 
     def recogniser(self, *, alternatives: int = 10) -> TwoPassRecogniser:
         """A new recogniser at :attr:`rate_hz`."""
-        return TwoPassRecogniser(self._first.recogniser(alternatives=alternatives), self._second)
+        wanted = max(alternatives, self._second.least_hypotheses)
+        first = self._first.recogniser(alternatives=wanted)
+        most = alternatives if wanted > alternatives else None
+        return TwoPassRecogniser(first, self._second, most=most)
 
 
 class TwoPassRecogniser:
     """Keeps the audio of the utterance in progress for the second pass."""
 
-    def __init__(self, first: Recogniser, second: SenseVoice) -> None:
+    def __init__(self, first: Recogniser, second: SecondPass, *, most: int | None) -> None:
         self._first = first
         self._second = second
+        self._most = most  # hypotheses that are wanted, where the first pass gives more
         self._audio = bytearray()
 
     @property
@@ -127,14 +163,13 @@ class TwoPassRecogniser:
         return self._first.partial()
 
     def finish(self) -> Recognition:
-        """The second pass's text first, then what the first pass heard."""
+        """What the second pass makes of what the first one heard."""
         heard = self._first.finish()
         audio = bytes(self._audio)
         self._audio.clear()
-        if heard.best is None:
-            return heard
-        again = self._second.hear(audio, self.rate_hz)
-        return heard if again is None else _together(heard, again)
+        if heard.best is not None:
+            heard = self._second.again(heard, audio, self.rate_hz)
+        return replace(heard, hypotheses=heard.hypotheses[: self._most])
 
     def reset(self) -> None:
         """Throw the utterance in progress away and start anew."""

@@ -33,7 +33,8 @@ def command(ctx: click.Context, as_json: bool, config: Path | None) -> None:
         return
     settings = load_settings(config)
     used = {language: chosen.model for language, chosen in settings.languages.items()}
-    in_use = {path.resolve() for path in used.values()}
+    second = [c.second_pass for _, c in settings.languages.items() if c.second_pass]
+    in_use = {path.resolve() for path in (*used.values(), *second)}
     found = installed_models(settings.home / "models", also=used)
     if as_json:
         for model in found:

@@ -60,7 +60,7 @@ def test_a_channel_is_the_same_in_every_frame_and_differs_by_utterance() -> None
 @pytest.mark.parametrize("factor", [0.8, 0.9, 1.1, 1.25])
 def test_a_warped_formant_lies_where_the_factor_puts_it(factor: float) -> None:
     at = 20
-    moved = np.eye(40, dtype=np.float32)[at] @ augment._moved_bins(factor)
+    moved = np.eye(40, dtype=np.float32)[at] @ augment.moved_bins(factor)
     hz = augment._centres()[:40]
     centre = (moved * hz).sum() / moved.sum()
     width = hz[at + 1] - hz[at]

@@ -21,7 +21,7 @@ if None in map(importlib.util.find_spec, ("pywrapfst", "kaldilm")):  # found, no
 if shutil.which("espeak-ng") is None:
     pytest.skip("needs espeak-ng", allow_module_level=True)
 
-from training import espeak, factory, mmi, network, train
+from training import espeak, factory, losses, mmi, network, train
 from training.export import export_network
 from training.features import mfcc
 from training.pronunciation import in_context, syllables, unit_inventory, units
@@ -83,7 +83,7 @@ def net() -> network.Network:
     assert "j_in1" in spoken[4]
     bigram = mmi.estimate(spoken, labels["cmn"])
     for step in range(60):
-        entropy, sequence, _ = train.loss_of(
+        entropy, sequence, _ = losses.loss_of(
             net, batch, batch.features, dropout=0.0, bigram=bigram if step >= 30 else None
         )
         loss = 0.3 * entropy + sequence if step >= 30 else entropy

@@ -20,8 +20,8 @@ from training.factory import (
     MOST_SECONDS,
     PAUSE_S,
     Factory,
-    _by_people,
     _drawn,
+    by_people,
     frame_units,
     pieces,
 )
@@ -102,7 +102,7 @@ def test_who_has_many_recordings_is_not_all_that_is_heard() -> None:
         replace(_said("sentence", "si4"), speaker=speaker)
         for speaker in ["often"] * 40 + ["often@120 Hz"] * 60 + ["seldom"] * 4
     ]
-    up_to = _by_people(clips)
+    up_to = by_people(clips)
     rng = np.random.default_rng(2)
     heard = Counter(_drawn(clips, up_to, rng).speaker for _ in range(6000))
     # Square roots: 10 to 2; another voice is no other person.

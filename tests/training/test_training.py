@@ -12,13 +12,16 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
 
 from training import augment, mmi, network, train
-from training.checkpoint import load_network
+from training.batch import Batch
+from training.checkpoint import load_network, save
 from training.factory import Utterance
+from training.learning import Average, Optimiser
+from training.losses import inconsistency, loss_of
 
 LABELS = {"cmn": ["<blk>", "m", "a1", "a4"], "yue": ["<blk>", "m4", "aa1"]}
 
 
-def _batch(language: str, seed: int) -> train.Batch:
+def _batch(language: str, seed: int) -> Batch:
     rng = np.random.default_rng(seed)
     items = [
         Utterance(
@@ -68,20 +71,20 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _trained(
-    a: argparse.Namespace, batches: list[list[train.Batch | None]], *, go_on: bool = False
+    a: argparse.Namespace, batches: list[list[Batch | None]], *, go_on: bool = False
 ) -> dict[str, torch.Tensor]:
     """Weights after training, each process on its own batches."""
     torch.set_num_threads(1)
     torch.manual_seed(7)
     net = network.Network(LABELS, bottleneck=8)
     bigrams = {k: mmi.estimate([v[1:]] * 3, v) for k, v in LABELS.items()}
-    task = train._Task(net, train.Average(net), bigrams, {})
+    task = train._Task(net, Average(net), bigrams, {})
     file = a.work / f"{a.name}.pt"
     if go_on:
         saved = torch.load(file, weights_only=False)
         net.load_state_dict(saved["net"])
         task.step, task.optimiser = saved["step"], saved["optimiser"]
-    queues: list[mp.Queue[train.Batch | None]] = [mp.Queue() for _ in batches]
+    queues: list[mp.Queue[Batch | None]] = [mp.Queue() for _ in batches]
     for queue, given in zip(queues, batches, strict=True):
         for batch in given:
             queue.put(batch)
@@ -160,7 +163,7 @@ def test_two_views_are_as_far_apart_as_their_divergences_and_each_learns_from_th
     scores = torch.randn(4, 5, 6, requires_grad=True)  # two utterances, each twice
     inside = torch.ones(4, 6, dtype=torch.bool)
     inside[1::2, 4:] = False  # the second is shorter
-    apart = train.inconsistency(scores.log_softmax(1), inside)
+    apart = inconsistency(scores.log_softmax(1), inside)
     p = scores.detach().softmax(1).numpy().astype(np.float64)
     each = [(p[j] * np.log(p[j] / p[i])).sum(0)[inside[i]] for i, j in enumerate((2, 3, 0, 1))]
     assert apart.item() == pytest.approx(np.concatenate(each).mean(), rel=1e-5)
@@ -188,7 +191,7 @@ def test_views_that_do_not_differ_teach_what_one_teaches() -> None:
 
     def learnt(views: int) -> tuple[list[float], torch.Tensor]:
         batch = _batch("cmn", 1).repeated(views)
-        losses = train.loss_of(net, batch, batch.features, 0.0, bigram=bigram, views=views)
+        losses = loss_of(net, batch, batch.features, 0.0, bigram=bigram, views=views)
         net.zero_grad()
         sum(losses).backward()
         weight = net.outputs["cmn"].own.grad
@@ -214,7 +217,7 @@ def test_masked_views_learn_to_agree(tmp_path: Path) -> None:
 
 def test_a_weight_of_two_languages_is_averaged_once() -> None:
     net = network.Network(LABELS, bottleneck=8, through="yue")
-    average = train.Average(net, decay=0.5)
+    average = Average(net, decay=0.5)
     average.updates = 1000
     weight = net.layers("cmn")[-1].down.weight
     before = weight.detach().clone()
@@ -226,8 +229,8 @@ def test_a_weight_of_two_languages_is_averaged_once() -> None:
 
 
 def _saved(checkpoint: Path, net: network.Network) -> Path:
-    optimiser = train.Optimiser(net)
-    train.save(checkpoint, net, train.Average(net), optimiser, 5, 60.0, (7, 0.0))
+    optimiser = Optimiser(net)
+    save(checkpoint, net, Average(net), optimiser, 5, 60.0, (7, 0.0))
     return checkpoint
 
 
@@ -289,7 +292,7 @@ def test_pools_of_the_language_that_only_helps_are_small() -> None:
 def test_muon_and_adam_each_take_their_weights_one_step_down() -> None:
     torch.manual_seed(8)
     layer = torch.nn.Conv1d(4, 6, 3)
-    optimiser = train.Optimiser(layer)
+    optimiser = Optimiser(layer)
     x = torch.randn(5, 4, 9)
 
     def loss() -> torch.Tensor:
@@ -303,5 +306,5 @@ def test_muon_and_adam_each_take_their_weights_one_step_down() -> None:
     moved = (layer.weight.detach() - kernel).view(6, -1)
     values = torch.linalg.svdvals(moved)
     assert values.max() < 2 * values.min()
-    rate = 0.05 * train.Optimiser.SHORTER  # times 0.2 and the root of the matrix's longer side
+    rate = 0.05 * Optimiser.SHORTER  # times 0.2 and the root of the matrix's longer side
     assert values.mean() == pytest.approx(0.2 * rate * 12**0.5, rel=0.3)
