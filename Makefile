@@ -91,6 +91,7 @@ models: $(STAMPS)/training
 
 eval: $(STAMPS)/training
 	$(BIN)/python -m training.evaluate --data $(DATA)
+	$(BIN)/python -m training.evaluate --data $(DATA) --second-pass models/second --no-language
 
 # What speech navigation does to callers, for the simulator; after a change of models or phrases.
 navigation: $(STAMPS)/package

@@ -130,12 +130,13 @@ def _fresh(a: argparse.Namespace, labels: dict[str, list[str]]) -> Rescorer:
     """A bare network, with what the streaming ones know of features and priors.
 
     Raises:
-        SystemExit: none of them is of a language, or it has other labels.
+        SystemExit: none of them has the labels of a language.
     """
-    small = {k: net for path in a.priors for net in [load_network(path)[0]] for k in net.labels}
+    streaming = [load_network(path)[0] for path in a.priors]
+    small = {k: n for n in streaming for k in labels if n.labels.get(k) == labels[k]}
     net = Rescorer(labels, width=a.width, blocks=a.blocks, heads=a.width // 64)
     for language in labels:
-        if language not in small or small[language].labels[language] != labels[language]:
+        if language not in small:
             raise SystemExit(
                 f"--priors: no network of {language} with the labels of the packs; make the packs "
                 "with the --in-context that it was trained with"
