@@ -156,6 +156,14 @@ class LanguageSettings(_Model):
     #: what hears each utterance again, once it is over: our own, or a SenseVoice directory
     second_pass: HomePath | None = Field(default=None, examples=["second_pass: models/second"])
 
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Of all its models."""
+        return (self.model, self.second_pass) if self.second_pass else (self.model,)
+
+    def __str__(self) -> str:
+        return f"{self.engine} {', then '.join(map(str, self.directories))}"
+
 
 class LanguagesSettings(_Model):
     """The speech models of both languages."""

@@ -230,7 +230,7 @@ def _report_settings(path: Path, settings: Settings, *, as_json: bool) -> None:
         _print_json({**answer, "settings": shown})
         return
     for language, chosen in settings.languages.items():
-        click.echo(f"{language}: {chosen.engine} {chosen.model}")
+        click.echo(f"{language}: {chosen}")
     click.echo(f"queues: {settings.queues}")
     click.echo(f"server: {settings.server.host}:{settings.server.port}")
     _print_warnings(warnings)
@@ -238,7 +238,9 @@ def _report_settings(path: Path, settings: Settings, *, as_json: bool) -> None:
 
 
 def _settings_warnings(settings: Settings) -> list[str]:
-    models = [settings.languages[language].model for language in Language]
+    models = dict.fromkeys(
+        m for _, chosen in settings.languages.items() for m in chosen.directories
+    )
     warnings = [f"there is no model directory {model}" for model in models if not model.is_dir()]
     if not settings.queues.is_file():
         warnings.append(f"there is no file {settings.queues}")

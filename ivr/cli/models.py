@@ -33,8 +33,7 @@ def command(ctx: click.Context, as_json: bool, config: Path | None) -> None:
         return
     settings = load_settings(config)
     used = {language: chosen.model for language, chosen in settings.languages.items()}
-    second = [c.second_pass for _, c in settings.languages.items() if c.second_pass]
-    in_use = {path.resolve() for path in (*used.values(), *second)}
+    in_use = {p.resolve() for _, chosen in settings.languages.items() for p in chosen.directories}
     found = installed_models(settings.home / "models", also=used)
     if as_json:
         for model in found:

@@ -113,7 +113,7 @@ async def _run(
         if server.audiosocket_url:
             click.echo(f"  audiosocket: {server.audiosocket_url}")
         for language, entry in settings.languages.items():
-            click.echo(f"  {language}: {entry.engine} {entry.model}")
+            click.echo(f"  {language}: {entry}")
         click.echo(f"  queues: {settings.queues}")
         sys.stdout.flush()
         await stop.wait()
