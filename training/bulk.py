@@ -23,13 +23,14 @@ from torch.nn import functional
 from training import augment, network
 from training.batch import Batch
 from training.features import COEFFICIENTS, HOP, RATE_HZ, WINDOW, dct, linear
+from training.pronunciation import LANGUAGES
 
 __all__ = ["Bulk", "Plan", "Spoken", "disturbed", "log_mel", "to_features"]
 
-LANGUAGES = ("cmn", "yue")
 FRAME_S = 0.01 * network.STRIDE
 LONGEST_S = 18.0
 POOL = 2400
+SPARE = 400  # samples that a codec may lose at the end
 ROOM = 3600  # samples of the longest reverberation
 #: of Fourier transforms, in samples
 SIZES = tuple(int(16384 * k) for k in (1, 1.5, 2, 3, 4, 6, 8, 10))
@@ -64,12 +65,39 @@ class Spoken:
     samples: torch.Tensor  # (batch, samples) range of int16
     lengths: torch.Tensor  # (batch,) samples
     speech: torch.Tensor  # (batch,) of them between the silences
-    batch: Batch  # its features are still empty
+    frames: torch.Tensor  # (batch,) of 10 ms
+    batch: Batch  # its features are empty: they depend on the line
 
 
 def _decoded(path: Path) -> np.ndarray:
     samples: np.ndarray = sf.read(path, dtype="int16")[0]
     return samples
+
+
+def _read(tables: Sequence[Path]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The columns of all packs, ``begin`` in the audio among them; and the audio, decoded."""
+    packs = [dict(np.load(table)) for table in tables]
+    files = [
+        table.parent / f"{k:03d}.opus"
+        for table, pack in zip(tables, packs, strict=True)
+        for k in range(int(pack["stream"].max()) + 1)
+    ]
+    with ProcessPoolExecutor() as pool:
+        audio = list(pool.map(_decoded, files))
+    per_stream = [
+        pack["samples"][pack["stream"] == k].astype(np.int64)
+        for pack in packs
+        for k in range(int(pack["stream"].max()) + 1)
+    ]
+    base, begins = 0, []
+    for file, heard, lengths in zip(files, audio, per_stream, strict=True):
+        if lengths.sum() > len(heard) + SPARE:
+            raise ValueError(f"{file}: {len(heard)} samples for {lengths.sum()}, cut off")
+        begins.append(base + np.cumsum(lengths) - lengths)
+        base += len(heard)
+    table = {k: np.concatenate([pack[k] for pack in packs]) for k in packs[0]}
+    table["begin"] = np.concatenate(begins)
+    return table, np.concatenate([*audio, np.zeros(SPARE, np.int16)])
 
 
 class Bulk:
@@ -83,52 +111,28 @@ class Bulk:
         Raises:
             ValueError: a stream of audio is shorter than its clips.
         """
-        rows = [dict(np.load(table)) for table in tables]
-        files = [
-            table.parent / f"{k:03d}.opus"
-            for table, r in zip(tables, rows, strict=True)
-            for k in range(int(r["stream"].max()) + 1)
-        ]
-        with ProcessPoolExecutor() as pool:
-            audio = list(pool.map(_decoded, files))
-        lengths = np.concatenate([r["samples"] for r in rows])
-        base = np.cumsum([0, *(len(a) for a in audio)])
-        begins, stream = [], -1
-        for r in rows:
-            per = np.bincount(r["stream"])
-            for k in range(len(per)):
-                stream += 1
-                mine = r["samples"][r["stream"] == k]
-                begins.append(base[stream] + np.cumsum(mine) - mine)
-                if mine.sum() > len(audio[stream]) + 400:
-                    raise ValueError(f"{files[stream]}: {len(audio[stream])} samples, cut off")
+        table, audio = _read(tables)
         self.device = device
-        self.samples = lengths
-        self.audio = torch.from_numpy(np.concatenate([*audio, np.zeros(400, np.int16)])).to(device)
-        self.begin = torch.from_numpy(np.concatenate(begins)).to(device)
-        self.language = np.concatenate([r["language"] for r in rows])
-        self.kind = np.concatenate([r["kind"] for r in rows])
-        self.units = np.concatenate([r["units"] for r in rows]).astype(np.int64)
-        self.weight = np.concatenate([r["weight"] for r in rows]).astype(np.float64)
-        said = np.concatenate([r["said"] for r in rows]).astype(np.int64)
-        spans = np.concatenate([r["spans_ms"] for r in rows]).astype(np.float32) / 1000
+        self.audio = torch.from_numpy(audio).to(device)
+        self.begin = torch.from_numpy(table["begin"]).to(device)
+        self.samples, self.units = table["samples"], table["units"].astype(np.int64)
+        self.language, self.kind, self.weight = table["language"], table["kind"], table["weight"]
         most = int(self.units.max())
         place = np.arange(most)[None, :] < self.units[:, None]
-        label = np.zeros((len(lengths), most), np.int64)
-        span = np.full((len(lengths), most, 2), 1e4, np.float32)
-        label[place], span[place] = said, spans
+        label = np.zeros(place.shape, np.int64)
+        span = np.full((*place.shape, 2), 1e4, np.float32)
+        label[place], span[place] = table["said"], table["spans_ms"] / 1000
         self.label, self.span = (
             torch.from_numpy(label).to(device),
             torch.from_numpy(span).to(device),
         )
-        of_people = self.kind == 0
-        ends = np.concatenate(begins) + lengths
-        self.people = int(ends[of_people].max()) if of_people.any() else len(self.audio)
+        people = (table["begin"] + self.samples)[self.kind == 0]
+        self.people = int(people.max()) if len(people) else len(audio)
         self.chance = {k: self._chances(i, common["shares"][k]) for i, k in enumerate(LANGUAGES)}
 
     def _chances(self, language: int, shares: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         mine = np.flatnonzero(self.language == language)
-        weight = self.weight[mine].copy()
+        weight = self.weight[mine].astype(np.float64)
         for kind, share in enumerate(shares):
             of = self.kind[mine] == kind
             weight[of] *= share / max(weight[of].sum(), 1e-9)
@@ -178,7 +182,9 @@ class Bulk:
         x = self.audio[where].float() * (1 - part) + self.audio[where + 1].float() * part
         x = torch.where(inside, x, 0.0)
         n = torch.from_numpy(lengths).to(device)
-        return Spoken(x, n, size[:, 0] / factor[:, 0], self._said(plan, clips, factor, before, n))
+        frames = (n + HOP // 2) // HOP
+        said = self._said(plan, clips, factor, before, frames)
+        return Spoken(x, n, size[:, 0] / factor[:, 0], frames, said)
 
     def _said(
         self,
@@ -186,13 +192,12 @@ class Bulk:
         clips: torch.Tensor,
         factor: torch.Tensor,
         before: torch.Tensor,
-        lengths: torch.Tensor,
+        features: torch.Tensor,
     ) -> Batch:
         units = self.units[plan.clips]
         most = max(1, int(units.max()))
         label, span = self.label[clips, :most], self.span[clips, :most]
         span = span / factor[..., None] + before[..., None]
-        features = (lengths + HOP // 2) // HOP
         frames = (features + network.STRIDE - 1) // network.STRIDE
         longest = (int(np.rint(plan.seconds(self.samples).max() * RATE_HZ)) + HOP // 2) // HOP
         t = torch.arange(-(-longest // network.STRIDE), device=label.device)
@@ -208,24 +213,27 @@ class Bulk:
         rows = np.repeat(np.arange(len(units)), units)
         columns = np.concatenate([np.arange(n) for n in units])
         flat = label.flatten()[torch.from_numpy(rows * most + columns).to(label.device)]
-        return Batch(plan.language, features, frames, flat, torch.from_numpy(units), target)
+        nothing = span.new_zeros(0)
+        return Batch(plan.language, nothing, frames, flat, torch.from_numpy(units), target)
 
     def babble(self, rows: int, samples: int) -> torch.Tensor:
         """(rows, samples) of one to four people at once."""
         start = torch.randint(max(1, self.people - samples), (4, rows, 1), device=self.device)
         talk = self.audio[start + torch.arange(samples, device=self.device)].float()
         some = torch.randint(1, 5, (rows, 1), device=self.device)
-        return sum(
-            (talk[k] * (some > k) for k in range(1, 4)), start=talk[0]
-        )  # the first always talks
+        return sum((talk[k] * (some > k) for k in range(1, 4)), start=talk[0])
 
 
-def _uniform(low: float, high: float, *shape: int, device: torch.device) -> torch.Tensor:
-    return torch.empty(shape, device=device).uniform_(low, high)
+def _uniform(low: float, high: float, rows: int, device: torch.device) -> torch.Tensor:
+    return torch.empty(rows, 1, device=device).uniform_(low, high)
 
 
 def _some(share: float, rows: int, device: torch.device) -> torch.Tensor:
     return torch.rand(rows, 1, device=device) < share
+
+
+def _hz(size: int, device: torch.device) -> torch.Tensor:
+    return torch.fft.rfftfreq(size, 1 / RATE_HZ, device=device)
 
 
 def _smooth(samples: int) -> int:
@@ -261,68 +269,83 @@ def disturbed(
         noisy: share of the lines with noise of 3 to 25 dB.
         white: share of the noises that are white.
     """
-    x = spoken.samples
-    device, (rows, samples) = x.device, x.shape
-    uniform = functools.partial(_uniform, device=device)
+    rows, samples = spoken.samples.shape
     size = _smooth(samples + ROOM)
-    hz = torch.fft.rfftfreq(size, 1 / RATE_HZ, device=device)
-    turn = torch.exp(-2j * math.pi * hz / RATE_HZ)[None, :]
-    handset = _some(0.7, rows, device)
-    zero = torch.where(handset, uniform(-0.7, 0.5, rows, 1), 0.0)
-    pole = torch.where(handset, uniform(-0.4, 0.4, rows, 1), 0.0)
-    response = (1 + zero * turn) / (1 + pole * turn)
-    if hard:
-        n = uniform(0.08, 0.45, rows, 1) * RATE_HZ
-        at = torch.arange(ROOM, device=device)[None, :]
-        tail = torch.randn(rows, ROOM, device=device) * torch.exp(-6.9 * at / n)
-        tail *= uniform(0.02, 0.15, rows, 1) * (at < n) * _some(0.3 * hard, rows, device)
-        tail[:, 0] = 1.0
-        response = response * _spectrum(tail, size)
-    y = _signal(_spectrum(x, size) * response, size)
+    y = _signal(
+        _spectrum(spoken.samples, size) * _mouth_to_line(rows, size, hard, bulk.device), size
+    )
     level = (y.square().sum(1) / spoken.speech.clamp(min=1)).sqrt()[:, None] + 1e-6
-    inside = torch.arange(samples, device=device)[None, :] < spoken.lengths[:, None]
+    noise = _noise(rows, samples, size, hard, white, bulk)
+    loud = _some(noisy * hard, rows, bulk.device)
+    snr_db = torch.where(loud, *(_uniform(a, b, rows, bulk.device) for a, b in ((3, 25), (25, 55))))
+    y = y[:, :samples] + noise * level * 10 ** (-snr_db / 20)
+    y = _signal(_spectrum(y, size) * _band(rows, size, bulk.device), size)[:, :samples]
+    y = _coded(_lost(_levelled(y, hard), spoken.lengths, hard))
+    return y * (torch.arange(samples, device=bulk.device) < spoken.lengths[:, None])
 
+
+def _mouth_to_line(rows: int, size: int, hard: float, device: torch.device) -> torch.Tensor:
+    """(rows, frequencies) response of a handset, and now and then of a room."""
+    turn = torch.exp(-2j * math.pi * _hz(size, device) / RATE_HZ)
+    handset = _some(0.7, rows, device)
+    zero, pole = (_uniform(-0.7, 0.5, rows, device), _uniform(-0.4, 0.4, rows, device))
+    response = (1 + zero * handset * turn) / (1 + pole * handset * turn)
+    if not hard:
+        return response
+    n = _uniform(0.08, 0.45, rows, device) * RATE_HZ
+    at = torch.arange(ROOM, device=device)[None, :]
+    tail = torch.randn(rows, ROOM, device=device) * torch.exp(-6.9 * at / n)
+    tail *= _uniform(0.02, 0.15, rows, device) * (at < n) * _some(0.3 * hard, rows, device)
+    tail[:, 0] = 1.0
+    return response * _spectrum(tail, size)
+
+
+def _noise(
+    rows: int, samples: int, size: int, hard: float, white: float, bulk: Bulk
+) -> torch.Tensor:
+    """(rows, samples) of unit deviation: white, coloured, hum or voices."""
+    device = bulk.device
+    turn = torch.exp(-2j * math.pi * _hz(size, device) / RATE_HZ)
+    colour = _uniform(0.5, 0.97, rows, device) * _some(1 - white / 0.6, rows, device)
     noise = torch.randn(rows, samples, device=device)
-    colour = torch.where(_some(1 - white / 0.6, rows, device), uniform(0.5, 0.97, rows, 1), 0.0)
     noise = _signal(_spectrum(noise, size) / (1 - colour * turn), size)[:, :samples]
     hum = torch.randint(1, 4, (rows, 1), device=device) * _some(0.2, rows, device)
     t = torch.arange(samples, device=device)[None, :] / RATE_HZ
     noise = noise + torch.sin(2 * math.pi * 50 * t * hum)
     if hard:
-        babble = _some(0.4, rows, device)
-        noise = torch.where(babble, bulk.babble(rows, samples), noise)
-    noise = noise / (noise.std(1, keepdim=True) + 1e-6)
-    snr = torch.where(
-        _some(noisy * hard, rows, device), uniform(3, 25, rows, 1), uniform(25, 55, rows, 1)
-    )
-    y = y[:, :samples] + noise * level * 10 ** (-snr / 20)
+        noise = torch.where(_some(0.4, rows, device), bulk.babble(rows, samples), noise)
+    return noise / (noise.std(1, keepdim=True) + 1e-6)
 
-    y = _signal(_spectrum(y, size) * _band(hz, rows), size)[:, :samples]
-    y = y / (y.abs().amax(1, keepdim=True) + 1e-6) * 10 ** uniform(3.0, 4.5, rows, 1)
-    over = torch.where(_some(0.05 * hard, rows, device), uniform(1, 3, rows, 1), 1.0)
-    y = (y * over).clamp(-32767, 32767)
-    hiss = 32768 * 10 ** (-uniform(50, 80, rows, 1) / 20) * _some(0.7, rows, device)
-    y = y + torch.randn(rows, samples, device=device) * hiss
+
+def _levelled(x: torch.Tensor, hard: float) -> torch.Tensor:
+    """At some level, now and then too high for 16 bits, with the line's own hiss."""
+    rows, device = len(x), x.device
+    x = x / (x.abs().amax(1, keepdim=True) + 1e-6) * 10 ** _uniform(3.0, 4.5, rows, device)
+    over = 1 + _uniform(0, 2, rows, device) * _some(0.05 * hard, rows, device)
+    hiss = 32768 * 10 ** (-_uniform(50, 80, rows, device) / 20) * _some(0.7, rows, device)
+    return (x * over).clamp(-32767, 32767) + torch.randn_like(x) * hiss
+
+
+def _lost(x: torch.Tensor, lengths: torch.Tensor, hard: float) -> torch.Tensor:
+    """One to three packets of 20 ms are missing, now and then."""
+    rows, device = len(x), x.device
     lost = _some(0.1 * hard, rows, device)
     for k in range(3):
-        start = torch.rand(rows, 1, device=device) * spoken.lengths[:, None]
-        since = torch.arange(samples, device=device)[None, :] - start
-        more = torch.rand(rows, 1, device=device) < 1 - k / 3
-        y = y.masked_fill((since >= 0) & (since < 160) & lost & more, 0.0)
-    return torch.where(inside, _coded(y), 0.0)
+        start = torch.rand(rows, 1, device=device) * lengths[:, None]
+        since = torch.arange(x.shape[1], device=device)[None, :] - start
+        x = x.masked_fill((since >= 0) & (since < 160) & lost & _some(1 - k / 3, rows, device), 0.0)
+    return x
 
 
-def _band(hz: torch.Tensor, rows: int) -> torch.Tensor:
+def _band(rows: int, size: int, device: torch.device) -> torch.Tensor:
     """(rows, frequencies) gains of Butterworth band-passes as :func:`training.line.band` has them."""
-    device = hz.device
-    uniform = functools.partial(_uniform, device=device)
     order = torch.randint(1, 5, (rows, 1), device=device)
 
     def warped(f: torch.Tensor) -> torch.Tensor:  # by the bilinear transform
         return torch.tan(math.pi * f.clamp(max=RATE_HZ / 2 - 1) / RATE_HZ)
 
-    low, high = warped(uniform(100, 400, rows, 1)), warped(uniform(3000, 3800, rows, 1))
-    w = warped(hz)[None, :].clamp(min=1e-4)
+    low, high = (warped(_uniform(a, b, rows, device)) for a, b in ((100, 400), (3000, 3800)))
+    w = warped(_hz(size, device))[None, :].clamp(min=1e-4)
     away = (w.square() - low * high) / (w * (high - low))
     gain = torch.rsqrt(1 + away.abs().clamp(max=1e4) ** (2 * order))
     return torch.where(_some(0.65, rows, device), gain, 1.0)
@@ -352,7 +375,7 @@ def _matrices(device: torch.device) -> tuple[torch.Tensor, ...]:
     )
 
 
-def log_mel(samples: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+def log_mel(samples: torch.Tensor) -> torch.Tensor:
     """(batch, frames, 40) log mel energies, before the cosine transform of the MFCCs.
 
     As :func:`training.features.mfcc`, but for the frames at the end of the shorter ones.

@@ -79,10 +79,9 @@ def _heard(
     """Batches without end, and the features that are heard of them."""
     for plan in bulk.endless(made, POOLS, rng, a.frames):
         spoken = made.spoken(plan)
-        batch = spoken.batch
-        samples = bulk.disturbed(spoken, made, noisy=a.noisy)
-        mel = bulk.varied(bulk.log_mel(samples, spoken.lengths), batch.features, a.warp)
-        yield batch, bulk.to_features(mel, batch.features, masked=a.masked)
+        mel = bulk.log_mel(bulk.disturbed(spoken, made, noisy=a.noisy))
+        mel = bulk.varied(mel, spoken.frames, a.warp)
+        yield spoken.batch, bulk.to_features(mel, spoken.frames, masked=a.masked)
 
 
 class _Clock:

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 
 from ivr.asr.engine import Recogniser, Recognition
 from ivr.asr.language_decision import LanguageDecider, LanguageDecision
+from ivr.asr.second_pass import TwoPassRecogniser
 from ivr.asr.spoken_language import RATE_HZ as SOUND_RATE_HZ
 from ivr.asr.spoken_language import SpokenLanguageStream
 from ivr.asr.voice_gate import VoiceGate
@@ -164,10 +165,20 @@ class _Channel:
         left_out = min(len(rest), 2 * round(without_s * self.recogniser.rate_hz))
         with self._timed():
             self.recogniser.accept(rest[: len(rest) - left_out])
-            recognition = self.recogniser.finish()
+            if isinstance(self.recogniser, TwoPassRecogniser):
+                recognition = self.recogniser.finish_first()
+            else:
+                recognition = self.recogniser.finish()
         self._gathered = b""
         self.endpoint = False
         return recognition
+
+    def again(self, heard: Recognition) -> Recognition:
+        """What a second pass, where there is one, makes of what was heard."""
+        if not isinstance(self.recogniser, TwoPassRecogniser):
+            return heard
+        with self._timed():
+            return self.recogniser.again(heard)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -515,6 +526,9 @@ class BilingualRecogniser:
         if self._decider.is_noise(recognitions):
             recognitions = {k: replace(r, hypotheses=()) for k, r in recognitions.items()}
         decision = self._decide(recognitions)
+        if (heard := recognitions.get(decision.language)) is not None:
+            again = self._channels[decision.language].again(heard)
+            recognitions = {**recognitions, decision.language: again}
         utterance = Utterance(
             language=decision.language,
             language_confidence=decision.confidence,

@@ -141,6 +141,7 @@ class TwoPassRecogniser:
         self._second = second
         self._most = most  # hypotheses that are wanted, where the first pass gives more
         self._audio = bytearray()
+        self._finished = b""  # the audio of the last utterance
 
     @property
     def language(self) -> Language:
@@ -164,11 +165,18 @@ class TwoPassRecogniser:
 
     def finish(self) -> Recognition:
         """What the second pass makes of what the first one heard."""
-        heard = self._first.finish()
-        audio = bytes(self._audio)
+        return self.again(self.finish_first())
+
+    def finish_first(self) -> Recognition:
+        """What the first pass heard; the second may be asked for with :meth:`again`."""
+        self._finished = bytes(self._audio)
         self._audio.clear()
+        return self._first.finish()
+
+    def again(self, heard: Recognition) -> Recognition:
+        """What the second pass makes of the utterance that was finished last."""
         if heard.best is not None:
-            heard = self._second.again(heard, audio, self.rate_hz)
+            heard = self._second.again(heard, self._finished, self.rate_hz)
         return replace(heard, hypotheses=heard.hypotheses[: self._most])
 
     def reset(self) -> None:

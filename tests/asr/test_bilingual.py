@@ -16,6 +16,7 @@ from ivr.asr import language_decision
 from ivr.asr.bilingual import BilingualRecogniser, EndpointRules, Heard
 from ivr.asr.engine import Recogniser, Recognition
 from ivr.asr.language_decision import LanguageDecider, Weights
+from ivr.asr.second_pass import TwoPassEngine
 from ivr.asr.voice_gate import VoiceGate
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.errors import AudioError, ConfigError
@@ -315,6 +316,43 @@ class Deaf(Late):
 
     def finish(self) -> Recognition:
         return replace(super().finish(), hypotheses=())
+
+
+class Shouting:
+    """A second pass that says all louder, and counts how often it was asked."""
+
+    least_hypotheses = 1
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, int]] = []
+
+    def again(self, heard: Recognition, pcm: bytes, rate_hz: int) -> Recognition:
+        self.heard.append((heard.text, len(pcm)))
+        louder = (replace(h, text=f"{h.text}!") for h in heard.hypotheses)
+        return replace(heard, hypotheses=tuple(louder))
+
+
+def test_only_the_language_decided_on_is_heard_again(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    second = Shouting()
+    engines = [TwoPassEngine(engine, second) for engine in (mandarin, cantonese)]
+    call = make(recognisers={engine.language: engine.recogniser() for engine in engines})
+    for pcm, language, text in ((MANDARIN, CMN, "我要社保"), (CANTONESE, YUE, "我想查吓社保")):
+        feed(call, pcm)
+        utterance = call.finish()
+        assert (utterance.language, utterance.text) == (language, f"{text}!")
+        other = utterance.recognitions[language.other]
+        assert not other.text.endswith("!")
+    assert [text for text, _ in second.heard] == ["我要社保", "我想查吓社保"]
+    # The audio of each utterance, not of the call.
+    assert all(
+        length <= len(pcm)
+        for (_, length), pcm in zip(second.heard, (MANDARIN, CANTONESE), strict=True)
+    )
+    call.accept(bytes(RATE_HZ))
+    assert call.finish().text == ""
+    assert len(second.heard) == 2
 
 
 def test_silence_is_decoded_once_a_voice_follows_it(
