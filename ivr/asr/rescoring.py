@@ -93,19 +93,21 @@ class Rescorer:
         """
         resampler = Resampler(rate_hz, _RATE_HZ)
         audio = np.frombuffer(resampler.resample(pcm) + resampler.flush(), "<i2")
-        known = [(h, said) for h in heard.hypotheses if (said := self._units(h.text)) is not None]
+        said = [self._units(h.text) for h in heard.hypotheses]
+        known = [h for h, spoken in zip(heard.hypotheses, said, strict=True) if spoken]
         if len(audio) < _SHORTEST or len(known) < 2:
             return heard
         scores = self.scores(audio.astype(np.float32))
-        likely = WEIGHT * log_likelihoods(scores, [said for _, said in known])
-        prior = np.log(np.maximum([h.confidence for h, _ in known], 1e-300))
-        posterior = np.exp(likely + prior - np.max(likely + prior))
-        posterior *= sum(h.confidence for h, _ in known) / posterior.sum()
-        weighed = [
-            replace(h, confidence=float(p)) for (h, _), p in zip(known, posterior, strict=True)
-        ]
+        before = np.array([h.confidence for h in known])
+        likely = np.log(np.maximum(before, 1e-300))
+        likely += WEIGHT * log_likelihoods(scores, [spoken for spoken in said if spoken])
+        if not np.isfinite(likely).any():  # too short for any of them
+            return heard
+        after = np.exp(likely - likely.max())
+        after *= before.sum() / after.sum()
+        weighed = [replace(h, confidence=float(p)) for h, p in zip(known, after, strict=True)]
         weighed.sort(key=lambda h: -h.confidence)
-        weighed += [h for h in heard.hypotheses if self._units(h.text) is None]
+        weighed += [h for h, spoken in zip(heard.hypotheses, said, strict=True) if not spoken]
         return replace(heard, hypotheses=tuple(_with_words(h, weighed) for h in weighed))
 
     def scores(self, samples: npt.NDArray[np.float32]) -> _Floats:
@@ -122,14 +124,14 @@ class Rescorer:
         (found,) = self._session.run([self._language.value], {SAMPLES: padded[np.newaxis]})
         return np.asarray(found, np.float64)
 
-    def _units(self, text: str) -> list[int] | None:
-        """The labels of a text; None where it holds something that has no sound here."""
+    def _units(self, text: str) -> list[int]:
+        """The labels of a text; none where it holds something that has no sound here."""
         said = character_syllables(text, self._language)
         if not all(said):
-            return None
+            return []
         spoken = in_context(units(said, self._language), self._language, self._index)
-        found = [self._index.get(unit) for unit in spoken]
-        return None if None in found or not found else [n for n in found if n is not None]
+        known = [self._index[unit] for unit in spoken if unit in self._index]
+        return known if len(known) == len(spoken) else []
 
 
 @functools.lru_cache(maxsize=2)

@@ -111,6 +111,7 @@ def test_nothing_to_choose_from(second: Rescorer) -> None:
     assert second.again(heard, bytes(32_000), 8000) is heard
     two = _heard(("查社保", 0.6), ("茶社保", 0.3))
     assert second.again(two, bytes(1000), 8000) is two  # too short for a word
+    assert second.again(two, bytes(2000), 8000) is two  # four frames for six units
     nothing = Recognition((), duration_s=1.0)
     assert second.again(nothing, bytes(32_000), 8000) is nothing
 
