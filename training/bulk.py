@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def _read(tables: Sequence[Path]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         for table, pack in zip(tables, packs, strict=True)
         for k in range(int(pack["stream"].max()) + 1)
     ]
-    with ProcessPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:  # libsndfile works outside the interpreter
         audio = list(pool.map(_decoded, files))
     per_stream = [
         pack["samples"][pack["stream"] == k].astype(np.int64)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import io
-import multiprocessing as mp
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +129,7 @@ def pack(
     rng = np.random.default_rng(17)
     number = size = 0
     streams: list[tuple[bytes, list[_Item]]] = []
-    with mp.Pool(2) as pool:
+    with ThreadPoolExecutor(2) as pool:  # libsndfile works outside the interpreter
         for kind in KINDS:
             known = (
                 i
@@ -138,7 +138,7 @@ def pack(
             )
             level = PEOPLE if kind == "sentence" else MADE
             groups = list(_streams(known))
-            encoded = pool.imap(_encoded, ((_samples(g), level) for g in groups))
+            encoded = pool.map(_encoded, ((_samples(g), level) for g in groups))
             for stream, data in zip(groups, encoded, strict=True):
                 if streams and size + len(data) > most_bytes:
                     _write(out / f"{number:02d}", streams, index)

@@ -46,7 +46,7 @@ class _HeldOut:
     def __init__(self, common: dict[str, Any], processes: int) -> None:
         self.sets, self.labels = common["tuning"], common["labels"]
         self.bigrams = {k: Bigram(*b) for k, b in common["bigrams"].items()}
-        self.pool = mp.get_context("fork").Pool(processes)
+        self.pool = mp.get_context("spawn").Pool(processes)
 
     def hears(
         self, hear: Callable[[torch.Tensor, str], torch.Tensor], language: str
@@ -152,7 +152,7 @@ def train(a: argparse.Namespace) -> None:
     common = torch.load(a.packs / "common.pt", weights_only=False)
     labels: dict[str, list[str]] = common["labels"]
     net = _fresh(a, labels)
-    held_out = _HeldOut(common, a.processes)  # its processes are forked before the GPU is touched
+    held_out = _HeldOut(common, a.processes)
     began = time.monotonic()
     made = bulk.Bulk(sorted(a.packs.glob("*/clips.npz")), common, device)
     hours = len(made.audio) / bulk.RATE_HZ / 3600
