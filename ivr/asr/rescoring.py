@@ -28,7 +28,7 @@ from ivr.audio.resample import Resampler
 from ivr.errors import ModelError
 from ivr.intent.sounds import character_syllables, in_context, units
 from ivr.language import Language
-from ivr.onnx_session import one_thread
+from ivr.onnx_session import load_network
 
 __all__ = ["LABELS", "NETWORK", "SAMPLES", "WEIGHT", "Rescorer", "is_rescorer", "log_likelihoods"]
 
@@ -67,16 +67,7 @@ class Rescorer:
             ModelError: the file cannot be read, is no such network, or does not know the language.
         """
         file = path / NETWORK
-        try:
-            session = _session(file, file.stat().st_mtime_ns)
-        except OSError as error:
-            raise ModelError(f"{file} cannot be read: {error.strerror}") from error
-        except Exception as error:  # ONNX Runtime has a class of error for each fault
-            first = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
-            raise ModelError(
-                f"{file} is no network that ONNX Runtime can load ({first}); get it again, or take "
-                "second_pass out of config/kapok.yaml"
-            ) from error
+        session = _session(file, file.stat().st_mtime_ns if file.exists() else 0)
         labels = json.loads(session.get_modelmeta().custom_metadata_map.get(LABELS, "{}"))
         if language.value not in labels:
             raise ModelError(
@@ -137,7 +128,7 @@ class Rescorer:
 @functools.lru_cache(maxsize=2)
 def _session(file: Path, changed_ns: int) -> Any:
     """One for both languages; another one once the file has changed."""
-    return one_thread(file.read_bytes())
+    return load_network(file, otherwise="take second_pass out of config/kapok.yaml")
 
 
 def _with_words(hypothesis: Hypothesis, weighed: Sequence[Hypothesis]) -> Hypothesis:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ivr.errors import ModelError
-from ivr.onnx_session import one_thread
+from ivr.onnx_session import load_network
 
 __all__ = ["HOP", "OVERLAP", "RATE_HZ", "SpokenLanguageModel", "SpokenLanguageStream"]
 
@@ -57,16 +57,9 @@ class SpokenLanguageModel:
         Raises:
             ModelError: the file cannot be read, or is no such network.
         """
-        try:
-            session = one_thread(path.read_bytes())
-        except OSError as error:
-            raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-        except Exception as error:  # ONNX Runtime has a class of error for each fault
-            first = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
-            raise ModelError(
-                f"{path} is no network that ONNX Runtime can load ({first}); get it again, or "
-                "delete it: the language is then decided by the recognisers alone"
-            ) from error
+        session = load_network(
+            path, otherwise="delete it: the language is then decided by the recognisers alone"
+        )
         if not session.get_modelmeta().custom_metadata_map.get(_FIRST_HOPS, "").isdecimal():
             raise ModelError(
                 f"{path} is another network: it was not written by training.spoken_language"
