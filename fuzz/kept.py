@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from fuzz.target import BREAK, NOON, Target, answers, catalogue, file, files, folder, text
 from ivr.asr import download, models, sherpa_models
-from ivr.asr.hot_words import Graph
+from ivr.asr.graph import Graph
 from ivr.asr.language_decision import LanguageDecider
 from ivr.call.event_log import EventLog, as_line
 from ivr.call.events import (
@@ -209,7 +209,7 @@ def _graph() -> bytes:
     """A static graph of one state and one arc."""
     import numpy as np
 
-    from ivr.asr.hot_words import _ARC, _STATE
+    from ivr.asr.graph import _ARC, _STATE
 
     path = folder() / "seed.fst"
     Graph(np.zeros(1, _STATE), np.zeros(1, _ARC), 0).write(path)

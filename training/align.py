@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.features import mfcc
+from ivr.asr.features import mfcc
 from training.pronunciation import parse
 
 __all__ = ["Aligner", "Job", "Spans", "spans_of"]

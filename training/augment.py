@@ -11,7 +11,7 @@ import functools
 import numpy as np
 import torch
 
-from training.features import COEFFICIENTS, dct, mel_edges
+from ivr.asr.features import COEFFICIENTS, dct, mel_edges
 
 __all__ = ["channel", "mask_bands", "mask_time", "moved_bins", "warp"]
 

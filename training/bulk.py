@@ -20,9 +20,9 @@ import soundfile as sf
 import torch
 from torch.nn import functional
 
+from ivr.asr.features import COEFFICIENTS, HOP, RATE_HZ, WINDOW, dct, linear
 from training import augment, network
 from training.batch import Batch
-from training.features import COEFFICIENTS, HOP, RATE_HZ, WINDOW, dct, linear
 from training.pronunciation import LANGUAGES
 
 __all__ = ["Bulk", "Plan", "Spoken", "disturbed", "log_mel", "to_features"]
@@ -378,7 +378,7 @@ def _matrices(device: torch.device) -> tuple[torch.Tensor, ...]:
 def log_mel(samples: torch.Tensor) -> torch.Tensor:
     """(batch, frames, 40) log mel energies, before the cosine transform of the MFCCs.
 
-    As :func:`training.features.mfcc`, but for the frames at the end of the shorter ones.
+    As :func:`ivr.asr.features.mfcc`, but for the frames at the end of the shorter ones.
     """
     first, second, _ = _matrices(samples.device)
     frames = (samples.shape[1] + HOP // 2) // HOP

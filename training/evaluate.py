@@ -131,7 +131,7 @@ def evaluate(
     began = time.monotonic()
     model: Engine = _as_on_calls().load(engine, folder, language)
     if second_pass is not None:
-        model = TwoPassEngine(model, load_second_pass(second_pass, language))
+        model = TwoPassEngine(model, load_second_pass(second_pass, language, first=folder))
     load_s = time.monotonic() - began
     scores: dict[str, Score] = defaultdict(Score)
     began, heard_s = time.process_time(), 0.0

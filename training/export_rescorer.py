@@ -3,7 +3,7 @@
     python -m training.export_rescorer rescorer.pt --without 6
 
 It takes samples, like ``models/language.onnx``: windows, Fourier transform, mel filters and cosine
-transform are one more convolution and two products (:func:`training.features.linear`). Matrices are
+transform are one more convolution and two products (:func:`ivr.asr.features.linear`). Matrices are
 kept in 4 bits, in blocks of 128 with a scale each (ONNX Runtime's MatMulNBits). ``--without`` leaves
 blocks of the network out: they were left out now and then while it learnt, and one is hardly missed.
 """
@@ -23,8 +23,9 @@ import torch
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import nn
 
-from ivr.asr.rescoring import LABELS, NETWORK, SAMPLES
-from training import features, network, places
+from ivr.asr import features
+from ivr.asr.joint_decoding import LABELS, NETWORK, SAMPLES
+from training import network, places
 from training.card import write_second_card
 from training.rescorer import Rescorer, turns
 

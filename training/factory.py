@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ivr.asr.features import mfcc
 from training import line
 from training.accent import Accent
 from training.corpus import RATE_HZ, Clip, Corpus
-from training.features import mfcc
 from training.network import STRIDE
 from training.pronunciation import syllables, units
 from training.text import domain_phrases, mandarin_words, sentences

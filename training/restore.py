@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ivr.asr.nnet3 import Component, read_nnet3
 from training import network
 from training.network import Memory, Network
-from training.nnet3 import Component, read_nnet3
 
 __all__ = ["restored"]
 

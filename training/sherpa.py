@@ -29,8 +29,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from training.features import COEFFICIENTS, RATE_HZ, dct
-from training.nnet3 import Component, Nnet3, read_nnet3
+from ivr.asr.features import COEFFICIENTS, RATE_HZ, dct
+from ivr.asr.nnet3 import Component, Nnet3, read_nnet3
 from training.onnx_graph import Graph
 
 __all__ = ["CHUNK", "convert", "relabelled", "to_onnx"]

@@ -31,13 +31,13 @@ import numpy as np
 import torch
 from torch import distributed, nn
 
+from ivr.asr.features import mfcc
 from ivr.intent.sounds import plain
 from training import augment, network, places
 from training.batch import Batch, into_batches, pad
 from training.checkpoint import load_network, save
 from training.corpus import Corpus
 from training.factory import Factory, Utterance
-from training.features import mfcc
 from training.learning import Average, Optimiser
 from training.losses import loss_of
 from training.mmi import Bigram, best_path, estimate

@@ -78,6 +78,11 @@ class EngineFactory:
         }
 
     @property
+    def hot_words(self) -> tuple[str, ...]:
+        """Words that Kapok's own models know besides."""
+        return self._hot_words
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The engines that can be named in the settings."""
         return tuple(sorted(self._loaders))
@@ -201,7 +206,10 @@ def _engine(factory: EngineFactory, entry: LanguageSettings, language: Language)
     engine = factory.load(entry.engine, entry.model, language)
     if entry.second_pass is None:
         return engine
-    return TwoPassEngine(engine, load_second_pass(entry.second_pass, language))
+    second = load_second_pass(
+        entry.second_pass, language, first=entry.model, hot_words=factory.hot_words
+    )
+    return TwoPassEngine(engine, second)
 
 
 def _sound(models: Sequence[Path]) -> SpokenLanguageModel | None:

@@ -15,132 +15,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
+from ivr.asr.graph import Graph
 from ivr.errors import ModelError
 from ivr.intent.sounds import character_syllables, in_context, units
 from ivr.language import Language
 
-__all__ = ["COST", "Graph", "add_hot_words", "spell", "supports_hot_words"]
+__all__ = ["COST", "add_hot_words", "graph_with", "spell", "supports_hot_words"]
 
 #: Of a hot word, natural log, as the graph weighs words: a common word costs 5, a rare one 14.
 #: Lower finds more of them, also where others were said (``python -m bench.hot_words``).
 COST: Final = 7.0
-
-_STATE = np.dtype(
-    [("final", "<f4"), ("at", "<u4"), ("arcs", "<u4"), ("inputs0", "<u4"), ("outputs0", "<u4")]
-)
-_ARC = np.dtype([("input", "<i4"), ("output", "<i4"), ("cost", "<f4"), ("to", "<i4")])
-_MAGIC, _EXPANDED = 2125659606, 0x1
-_HEADER = "<iiQqqq"  # version, flags, properties, start, states, arcs
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A static graph: the arcs of a state are ``arcs[at : at + count]``."""
-
-    states: npt.NDArray[np.void]
-    arcs: npt.NDArray[np.void]
-    start: int
-
-    @classmethod
-    def read(cls, path: Path) -> Graph:
-        """A const graph of standard arcs, without symbols of its own.
-
-        Raises:
-            ModelError: the file is something else, or cut off.
-        """
-        content = path.read_bytes()
-        try:
-            (magic,) = struct.unpack_from("<i", content)
-            at, names = 4, []
-            for _ in range(2):
-                (length,) = struct.unpack_from("<i", content, at)
-                names.append(content[at + 4 : at + 4 + length])
-                at += 4 + length
-            version, flags, _, start, states, arcs = struct.unpack_from(_HEADER, content, at)
-            at += struct.calcsize(_HEADER)
-            wanted = (_MAGIC, [b"const", b"standard"], 2, 0)
-            if (magic, names, version, flags) != wanted:
-                raise ValueError("not a const graph of standard arcs")
-            table = np.frombuffer(content, _STATE, states, at)
-            return cls(table, np.frombuffer(content, _ARC, arcs, at + table.nbytes), start)
-        except (struct.error, ValueError) as error:
-            raise ModelError(
-                f"{path}: hot words cannot be added to this graph ({error}); use a model of "
-                "Kapok's, or take hot_words out of the queues file"
-            ) from error
-
-    def write(self, path: Path) -> None:
-        """As OpenFst reads it; what is known of the order of arcs is not claimed."""
-        with path.open("wb") as out:
-            out.write(struct.pack("<i", _MAGIC))
-            for name in (b"const", b"standard"):
-                out.write(struct.pack("<i", len(name)) + name)
-            counts = (len(self.states), len(self.arcs))
-            out.write(struct.pack(_HEADER, 2, 0, _EXPANDED, self.start, *counts))
-            out.write(self.states.tobytes() + self.arcs.tobytes())
-
-    def between_words(self) -> int:
-        """The state between words that remembers nothing: most back-off arcs lead to it."""
-        silent = (self.arcs["input"] == 0) & (self.arcs["output"] == 0)
-        return int(np.bincount(self.arcs["to"][silent], minlength=len(self.states)).argmax())
-
-    def with_words(
-        self, words: Sequence[tuple[int, Sequence[int]]], *, cost: float = COST
-    ) -> Graph:
-        """The graph with a path for each ``(word number, units)``; unit 0 is the blank.
-
-        Input labels are Kaldi's transition ids of one-state phones (unit + 1): ``2p - 1`` the
-        loop, ``2p`` the way in.
-        """
-        home, count = self.between_words(), len(self.states)
-        into: list[tuple[int, int, float, int]] = []
-        states: list[tuple[float, int, int, int, int]] = []
-        arcs: list[tuple[int, int, float, int]] = []
-
-        def add(state_arcs: list[tuple[int, int, float, int]]) -> None:
-            silent = (
-                sum(a[0] == 0 for a in state_arcs),
-                sum(a[1] == 0 for a in state_arcs),
-            )
-            states.append((np.inf, len(arcs), len(state_arcs), *silent))
-            arcs.extend(state_arcs)
-
-        for number, labels in words:
-            for i, unit in enumerate(labels):
-                phone, sounding = unit + 1, count + len(states)
-                after = home if i == len(labels) - 1 else sounding + 1
-                if i == 0:
-                    into.append((2 * phone, number, cost, sounding))
-                add([(2 * phone - 1, 0, 0.0, sounding), (0, 0, 0.0, after)])
-                if after != home:
-                    following = 2 * (labels[i + 1] + 1)
-                    add([(1, 0, 0.0, after), (following, 0, 0.0, after + 1)])
-        return self._joined(home, into, states, arcs)
-
-    def _joined(
-        self,
-        home: int,
-        into: list[tuple[int, int, float, int]],
-        states: list[tuple[float, int, int, int, int]],
-        arcs: list[tuple[int, int, float, int]],
-    ) -> Graph:
-        end = int(self.states["at"][home] + self.states["arcs"][home])
-        old = self.states.copy()
-        old["at"][old["at"] >= end] += len(into)
-        old["arcs"][home] += len(into)
-        new = np.array(states, _STATE)
-        new["at"] += len(self.arcs) + len(into)
-        both = [self.arcs[:end], np.array(into, _ARC), self.arcs[end:], np.array(arcs, _ARC)]
-        return Graph(np.concatenate([old, new]), np.concatenate(both), self.start)
 
 
 def spell(word: str, language: Language, known: Sequence[str]) -> tuple[int, ...] | None:
@@ -160,6 +48,35 @@ def supports_hot_words(model: Path) -> bool:
     return (model / "units.txt").exists() and (model / "graph" / "HCLG.fst").exists()
 
 
+def graph_with(
+    model: Path, words: Iterable[str], language: Language, *, cost: float = COST
+) -> tuple[Graph, tuple[str, ...], tuple[str, ...]]:
+    """The graph of a model directory with more words, all words by number, and those not spelt.
+
+    Raises:
+        ModelError: the model is not one to which words can be added.
+    """
+    if not supports_hot_words(model):
+        raise ModelError(
+            f"{model}: hot words cannot be added to this model, which has no units.txt; use a "
+            "model of Kapok's, or take hot_words out of the queues file"
+        )
+    known = (model / "units.txt").read_text(encoding="utf-8").split()
+    rows = (model / "graph" / "words.txt").read_text(encoding="utf-8").splitlines()
+    table = [row.split()[0] for row in rows if row.strip()]
+    numbers = {word: number for number, word in enumerate(table)}
+    spelt: list[tuple[int, tuple[int, ...]]] = []
+    refused = []
+    for word in dict.fromkeys(words):
+        labels = spell(word, language, known)
+        if labels is None:
+            refused.append(word)
+        else:
+            spelt.append((numbers.setdefault(word, len(numbers)), labels))
+    graph = Graph.read(model / "graph" / "HCLG.fst").with_words(spelt, cost=cost)
+    return graph, tuple(numbers), tuple(refused)
+
+
 def add_hot_words(
     model: Path, words: Iterable[str], language: Language, out: Path, *, cost: float = COST
 ) -> tuple[str, ...]:
@@ -169,23 +86,7 @@ def add_hot_words(
         ModelError: the model is not one to which words can be added.
         OSError: ``out`` cannot be written.
     """
-    if not supports_hot_words(model):
-        raise ModelError(
-            f"{model}: hot words cannot be added to this model, which has no units.txt; use a "
-            "model of Kapok's, or take hot_words out of the queues file"
-        )
-    known = (model / "units.txt").read_text(encoding="utf-8").split()
-    table = (model / "graph" / "words.txt").read_text(encoding="utf-8").splitlines()
-    numbers = {line.split()[0]: int(line.split()[1]) for line in table if line.strip()}
-    spelt: list[tuple[int, tuple[int, ...]]] = []
-    refused = []
-    for word in dict.fromkeys(words):
-        labels = spell(word, language, known)
-        if labels is None:
-            refused.append(word)
-        else:
-            spelt.append((numbers.setdefault(word, max(numbers.values()) + 1), labels))
-    graph = Graph.read(model / "graph" / "HCLG.fst").with_words(spelt, cost=cost)
+    graph, table, refused = graph_with(model, words, language, cost=cost)
     for source in model.rglob("*"):
         target = out / source.relative_to(model)
         if source.is_file() and source.name not in ("HCLG.fst", "words.txt"):
@@ -194,9 +95,9 @@ def add_hot_words(
     (out / "graph").mkdir(parents=True, exist_ok=True)
     graph.write(out / "graph" / "HCLG.fst")
     (out / "graph" / "words.txt").write_text(
-        "".join(f"{word} {number}\n" for word, number in numbers.items()), encoding="utf-8"
+        "".join(f"{word} {number}\n" for number, word in enumerate(table)), encoding="utf-8"
     )
-    return tuple(refused)
+    return refused
 
 
 def _link(source: Path, target: Path) -> None:

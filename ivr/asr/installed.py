@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ivr.asr.joint_decoding import is_joint
 from ivr.asr.models import ModelCard, check_vosk_directory, read_card
-from ivr.asr.rescoring import is_rescorer
 from ivr.asr.sherpa_models import check_sense_voice, check_sherpa_directory
 from ivr.errors import ModelError
 from ivr.language import Language
@@ -103,7 +103,7 @@ def _describe(path: Path, language: Language | None) -> InstalledModel:
 
 def _rate_hz(path: Path) -> int | None:
     """The rate of a model that is whole; None for one that is only a second pass."""
-    if is_rescorer(path):
+    if is_joint(path):
         return None
     if not (path / "tokens.txt").exists():
         return check_vosk_directory(path).rate_hz

@@ -1,14 +1,16 @@
 """A second pass: a model that hears the whole utterance again, once it is over.
 
 A streaming engine says what it hears while the caller speaks; a larger model that needs the whole
-utterance then weighs what was heard anew (our own, :mod:`ivr.asr.rescoring`), or gives the text
-that counts (SenseVoice of sherpa-onnx, Mandarin and Cantonese). The first pass keeps the say over
-whether anything was said at all, over endpoints, and, by its likelihood, over the language.
+utterance then hears it again, together with the streaming one (our own,
+:mod:`ivr.asr.joint_decoding`) or alone (SenseVoice of sherpa-onnx, Mandarin and Cantonese), and
+gives the text that counts. The first pass keeps the say over whether anything was said at all, over
+endpoints, and, by its likelihood, over the language.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ivr.asr.engine import Engine, Hypothesis, Recogniser, Recognition
-from ivr.asr.rescoring import Rescorer, is_rescorer
+from ivr.asr.joint_decoding import JointDecoder, is_joint
+from ivr.asr.n_best import join_words
 from ivr.asr.sherpa_engine import import_sherpa, try_in_process, words_of_tokens
 from ivr.asr.sherpa_models import check_sense_voice
-from ivr.asr.vosk_engine import join_words
 from ivr.audio.resample import Resampler
 from ivr.language import Language
 
@@ -36,31 +38,32 @@ _TRUST = 0.8
 class SecondPass(Protocol):
     """What hears a finished utterance again; safe to use from several threads."""
 
-    @property
-    def least_hypotheses(self) -> int:
-        """As many as the first pass should have to choose from."""
-        ...
-
-    def again(self, heard: Recognition, pcm: bytes, rate_hz: int) -> Recognition:
-        """What the first pass heard in an utterance (s16le), with what this one makes of it."""
+    def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
+        """What this one makes of an utterance (s16le), at most ``count`` hypotheses."""
         ...
 
 
-def load_second_pass(path: Path, language: Language) -> SecondPass:
+def load_second_pass(
+    path: Path, language: Language, *, first: Path, hot_words: Sequence[str] = ()
+) -> SecondPass:
     """The model in a directory, told apart by its files.
 
+    Args:
+        path: the directory.
+        language: what it is to hear.
+        first: the directory of the streaming model, and
+        hot_words: the words that it was given besides; of no use to SenseVoice.
+
     Raises:
-        ModelError: it is missing, incomplete or cannot be loaded.
+        ModelError: it is missing, incomplete, cannot be loaded, or does not go with ``first``.
     """
-    if is_rescorer(path):
-        return Rescorer.load(path, language)
+    if is_joint(path):
+        return JointDecoder.load(path, first, language, hot_words=hot_words)
     return SenseVoice.load(path, language)
 
 
 class SenseVoice:
     """A loaded SenseVoice model; safe to use from several threads."""
-
-    least_hypotheses = 1
 
     def __init__(self, recognizer: Any) -> None:
         self._recognizer = recognizer
@@ -86,10 +89,12 @@ class SenseVoice:
             )
         )
 
-    def again(self, heard: Recognition, pcm: bytes, rate_hz: int) -> Recognition:
+    def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
         """Its own text first, then what the first pass heard."""
         hypothesis = self.hear(pcm, rate_hz)
-        return heard if hypothesis is None else _together(heard, hypothesis)
+        if hypothesis is None:
+            return heard
+        return _together(replace(heard, hypotheses=heard.hypotheses[: count - 1]), hypothesis)
 
     def hear(self, pcm: bytes, rate_hz: int) -> Hypothesis | None:
         """What was said in a whole utterance (s16le); None where nothing was."""
@@ -127,19 +132,17 @@ class TwoPassEngine:
 
     def recogniser(self, *, alternatives: int = 10) -> TwoPassRecogniser:
         """A new recogniser at :attr:`rate_hz`."""
-        wanted = max(alternatives, self._second.least_hypotheses)
-        first = self._first.recogniser(alternatives=wanted)
-        most = alternatives if wanted > alternatives else None
-        return TwoPassRecogniser(first, self._second, most=most)
+        first = self._first.recogniser(alternatives=alternatives)
+        return TwoPassRecogniser(first, self._second, alternatives=alternatives)
 
 
 class TwoPassRecogniser:
     """Keeps the audio of the utterance in progress for the second pass."""
 
-    def __init__(self, first: Recogniser, second: SecondPass, *, most: int | None) -> None:
+    def __init__(self, first: Recogniser, second: SecondPass, *, alternatives: int) -> None:
         self._first = first
         self._second = second
-        self._most = most  # hypotheses that are wanted, where the first pass gives more
+        self._alternatives = alternatives
         self._audio = bytearray()
         self._finished = b""  # the audio of the last utterance
 
@@ -175,9 +178,9 @@ class TwoPassRecogniser:
 
     def again(self, heard: Recognition) -> Recognition:
         """What the second pass makes of the utterance that was finished last."""
-        if heard.best is not None:
-            heard = self._second.again(heard, self._finished, self.rate_hz)
-        return replace(heard, hypotheses=heard.hypotheses[: self._most])
+        if heard.best is None:
+            return heard
+        return self._second.again(heard, self._finished, self.rate_hz, count=self._alternatives)
 
     def reset(self) -> None:
         """Throw the utterance in progress away and start anew."""

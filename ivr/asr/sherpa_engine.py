@@ -26,8 +26,8 @@ import numpy as np
 
 from ivr.asr.engine import Hypothesis, Recognition, Word
 from ivr.asr.models import MEND
+from ivr.asr.n_best import join_words
 from ivr.asr.sherpa_models import SherpaDirectory, check_sherpa_directory
-from ivr.asr.vosk_engine import join_words
 from ivr.errors import AudioError, ModelError
 from ivr.extras import install
 from ivr.language import Language

@@ -23,27 +23,25 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import vosk
 
-from ivr.asr.engine import Hypothesis, Recognition, Word
+from ivr.asr.engine import Recognition
 from ivr.asr.models import VoskDirectory, check_vosk_directory
+from ivr.asr.n_best import UNKNOWN_WORDS, WordPath, join_words, to_recognition
 from ivr.errors import AudioError, ModelError
 from ivr.language import Language
 
-__all__ = ["VoskEngine", "VoskRecogniser", "join_words", "parse_answer"]
+__all__ = ["VoskEngine", "VoskRecogniser", "parse_answer"]
 
 _log = logging.getLogger(__name__)
 
 #: Kaldi's level for errors alone: at Vosk's usual -1 each utterance of a CTC model warns on stderr.
 _QUIET = -2
-_UNKNOWN_WORDS = frozenset({"[unk]", "<unk>", "<UNK>", "<eps>", "!SIL", "<s>", "</s>"})
-_LATIN = re.compile(r"[A-Za-z0-9]")
 #: Option of Kaldi's looped network computation (nnet3/decodable-simple-looped.h).
 _CHUNK = "--frames-per-chunk"
 _stderr_lock = threading.Lock()
@@ -221,22 +219,8 @@ class VoskRecogniser:
         self._partial = ""
 
 
-def join_words(words: Iterable[str]) -> str:
-    """Words as Chinese is written: a space only between two that meet in Latin letters or digits.
-
-    >>> join_words(["我", "想", "查", "wi", "fi"])
-    '我想查wi fi'
-    """
-    text = ""
-    for word in words:
-        if text and word and _LATIN.match(text[-1]) and _LATIN.match(word[0]):
-            text += " "
-        text += word
-    return text
-
-
 def _spoken(words: Iterable[str]) -> list[str]:
-    return [word for word in words if word not in _UNKNOWN_WORDS]
+    return [word for word in words if word not in UNKNOWN_WORDS]
 
 
 def _load(answer: str) -> Mapping[str, Any]:
@@ -247,18 +231,6 @@ def _load(answer: str) -> Mapping[str, Any]:
         _log.warning("Vosk answered no JSON, taken as nothing heard: %.80r", answer)
         return {}
     return loaded if isinstance(loaded, dict) else {}
-
-
-@dataclass(frozen=True, slots=True)
-class _Path:
-    """One alternative as Vosk gives it, without unknown words."""
-
-    words: tuple[tuple[str, float, float], ...]  # text, start_s, end_s
-    score: float
-
-    @property
-    def text(self) -> str:
-        return join_words(word for word, _, _ in self.words)
 
 
 def parse_answer(
@@ -285,66 +257,21 @@ def parse_answer(
         for item in answer.get("alternatives", ())
         if (path := _path(item, start_s=start_s, latest_s=latest_s)) is not None
     ]
-    if not paths:
-        return Recognition(hypotheses=(), duration_s=duration_s)
-    paths.sort(key=lambda path: -path.score)
-    merged = _merge(paths)
-    best_score = paths[0].score
-    if not merged[0][0].words:
-        return Recognition(hypotheses=(), duration_s=duration_s, score=best_score)
-    hypotheses = tuple(
-        Hypothesis(
-            text=path.text,
-            words=_with_confidence(path, merged),
-            score=path.score,
-            confidence=posterior,
-        )
-        for path, posterior in merged
-        if path.words
-    )
-    return Recognition(hypotheses=hypotheses, duration_s=duration_s, score=best_score)
+    return to_recognition(paths, duration_s=duration_s)
 
 
-def _path(item: Mapping[str, Any], *, start_s: float, latest_s: float) -> _Path | None:
+def _path(item: Mapping[str, Any], *, start_s: float, latest_s: float) -> WordPath | None:
     score = float(item.get("confidence", math.nan))
     if not math.isfinite(score):
         return None
     words = []
     for entry in item.get("result", ()):
-        if entry["word"] in _UNKNOWN_WORDS:
+        if entry["word"] in UNKNOWN_WORDS:
             continue
         start = min(max(0.0, float(entry["start"]) - start_s), latest_s)
         end = min(max(start, float(entry["end"]) - start_s), latest_s)
         words.append((str(entry["word"]), round(start, 3), round(end, 3)))
-    return _Path(words=tuple(words), score=score)
-
-
-def _merge(paths: Sequence[_Path]) -> list[tuple[_Path, float]]:
-    """Paths of one text made one, the best kept, with posteriors; most probable first."""
-    best = paths[0].score
-    total = sum(math.exp(path.score - best) for path in paths)
-    merged: dict[str, tuple[_Path, float]] = {}
-    for path in paths:
-        kept, posterior = merged.get(path.text, (path, 0.0))
-        merged[path.text] = (kept, posterior + math.exp(path.score - best) / total)
-    return sorted(merged.values(), key=lambda item: (-item[1], -item[0].score))
-
-
-def _with_confidence(path: _Path, merged: Sequence[tuple[_Path, float]]) -> tuple[Word, ...]:
-    return tuple(
-        Word(text=text, start_s=start, end_s=end, confidence=min(1.0, sum(
-            posterior for other, posterior in merged if _holds(other, text, start, end)
-        )))
-        for text, start, end in path.words
-    )  # fmt: skip
-
-
-def _holds(path: _Path, text: str, start: float, end: float) -> bool:
-    """Whether a path has the same word at an overlapping time."""
-    return any(
-        word == text and ((a < end and start < b) or (a, b) == (start, end))
-        for word, a, b in path.words
-    )
+    return WordPath(words=tuple(words), score=score)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import click
 
 from ivr.asr.bilingual import Utterance, utterances
 from ivr.asr.factory import Speech, load_speech
-from ivr.asr.vosk_engine import join_words
+from ivr.asr.n_best import join_words
 from ivr.audio.files import AUDIO_SUFFIXES, read_audio
 from ivr.cli.progress import progress
 from ivr.errors import AudioError

@@ -321,12 +321,10 @@ class Deaf(Late):
 class Shouting:
     """A second pass that says all louder, and counts how often it was asked."""
 
-    least_hypotheses = 1
-
     def __init__(self) -> None:
         self.heard: list[tuple[str, int]] = []
 
-    def again(self, heard: Recognition, pcm: bytes, rate_hz: int) -> Recognition:
+    def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
         self.heard.append((heard.text, len(pcm)))
         louder = (replace(h, text=f"{h.text}!") for h in heard.hypotheses)
         return replace(heard, hypotheses=tuple(louder))

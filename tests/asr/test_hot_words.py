@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tone_model import CANTONESE_WORDS, write_tone_model
 
 from ivr.asr.factory import EngineFactory
-from ivr.asr.hot_words import COST, Graph, add_hot_words, spell, supports_hot_words
+from ivr.asr.graph import Graph
+from ivr.asr.hot_words import COST, add_hot_words, spell, supports_hot_words
 from ivr.audio.files import read_audio
 from ivr.errors import ModelError
 from ivr.intent.sounds import plain
@@ -65,7 +66,8 @@ def test_every_new_path_leads_from_the_middle_back_to_it(
     graph: Graph, words: list[list[int]]
 ) -> None:
     home = graph.between_words()
-    longer = graph.with_words([(900_000 + n, labels) for n, labels in enumerate(words)])
+    numbered = [(900_000 + n, labels) for n, labels in enumerate(words)]
+    longer = graph.with_words(numbered, cost=COST)
     for n, labels in enumerate(words):
         (arc,) = (a for a in walk(longer, home, labels[0]) if a["output"] == 900_000 + n)
         cost = float(arc["cost"])

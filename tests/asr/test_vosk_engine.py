@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tone_model import MANDARIN_WORDS, RATE_HZ, say, tone
 
 from ivr.asr.engine import Engine, Recogniser, Recognition
-from ivr.asr.vosk_engine import VoskEngine, VoskRecogniser, join_words, parse_answer
+from ivr.asr.n_best import join_words
+from ivr.asr.vosk_engine import VoskEngine, VoskRecogniser, parse_answer
 from ivr.errors import AudioError
 from ivr.language import Language
 

@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
 
+from ivr.asr.features import dct
 from training import augment
-from training.features import dct
 
 
 def _features(seed: int, frames: int = 120) -> torch.Tensor:

@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch", reason="needs the training extra: pip insta
 
 from small_packs import LABELS, write_packs
 
+from ivr.asr.features import mfcc
 from training import bulk, network
 from training.factory import SHARES
-from training.features import mfcc
 from training.pack import KINDS, shares
 
 LANGUAGES = ("cmn", "yue")

@@ -12,9 +12,10 @@ pytest.importorskip("onnx", reason="needs the training extra: pip install -e .[t
 
 from onnx.reference import ReferenceEvaluator
 
+from ivr.asr.features import COEFFICIENTS, dct
+from ivr.asr.nnet3 import read_nnet3
 from training import kaldi, network
-from training.features import COEFFICIENTS, dct
-from training.nnet3 import read_nnet3
+from training.batch import pad
 from training.sherpa import CHUNK, relabelled, to_onnx
 
 LABELS = ["<blk>", "a1", "a2", "b"]
@@ -58,6 +59,16 @@ def test_what_is_no_model_of_ours_is_refused(file: Path, tmp_path: Path) -> None
     strange.write_bytes(content.replace(b"NoOpComponent", b"SumsComponent"))
     with pytest.raises(ValueError, match="SumsComponent"):
         read_nnet3(strange)
+
+
+def test_the_whole_at_once_says_what_pytorch_says(net: network.Network, file: Path) -> None:
+    features = np.random.default_rng(4).normal(size=(100, COEFFICIENTS)).astype(np.float32)
+    x = torch.from_numpy(pad(features, len(features)))[None]
+    with torch.no_grad():
+        expected = net.likelihoods(net(x, "cmn"), "cmn")[0].T.numpy()
+    found = read_nnet3(file).log_likelihoods(features, every=network.STRIDE)
+    assert found.shape == expected.shape == (34, len(LABELS))
+    assert found == pytest.approx(expected, abs=0.02)  # weights of 16 bits
 
 
 def test_chunk_by_chunk_it_says_what_pytorch_says_of_the_whole(

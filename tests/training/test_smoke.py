@@ -21,9 +21,9 @@ if None in map(importlib.util.find_spec, ("pywrapfst", "kaldilm")):  # found, no
 if shutil.which("espeak-ng") is None:
     pytest.skip("needs espeak-ng", allow_module_level=True)
 
+from ivr.asr.features import mfcc
 from training import espeak, factory, losses, mmi, network, train
 from training.export import export_network
-from training.features import mfcc
 from training.pronunciation import in_context, syllables, unit_inventory, units
 
 WORDS = ("社保", "公积金", "报警")

@@ -9,9 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
 
+from ivr.asr import features
 from ivr.asr import spoken_language as heard
 from ivr.asr.spoken_language import SpokenLanguageModel
-from training import features, network, spoken_language
+from training import network, spoken_language
 from training.factory import Utterance
 from training.spoken_language import LOST, SOONEST, Judged, SpokenLanguage, export, loss_of, side
 

@@ -9,7 +9,7 @@ knf = pytest.importorskip(
     "kaldi_native_fbank", reason="needs the training extra: pip install -e .[training]"
 )
 
-from training.features import COEFFICIENTS, RATE_HZ, WINDOW, mfcc
+from ivr.asr.features import COEFFICIENTS, RATE_HZ, WINDOW, mfcc
 
 
 def kaldi_mfcc(samples: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
-"""Kaldi's ``final.mdl`` read back: the nnet3 network that :mod:`training.kaldi` wrote, as arrays.
+"""Kaldi's ``final.mdl`` read back: the nnet3 network that :mod:`training.kaldi` wrote.
 
-Only what this project writes is understood: fixed affine, scale and bias components, ReLU, no-op and
-log-softmax, and the descriptors ``Append``, ``Offset``, ``Sum`` and ``Scale`` of one level, and
+Only what this project writes is understood: fixed affine, scale and bias components, ReLU, no-op
+and log-softmax, and the descriptors ``Append``, ``Offset``, ``Sum`` and ``Scale`` of one level, and
 ``IfDefined(Offset(...))``, which is how a node reads what a later one made of an earlier frame.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from dataclasses import dataclass, field
@@ -68,6 +69,68 @@ class Nnet3:
         widths = [len(c.arrays[-1]) for c in self.components if c.arrays]
         return widths[-1]
 
+    def log_likelihoods(self, features: Floats, *, every: int) -> Floats:
+        """(ceil(frames / every), labels) of a whole utterance.
+
+        Args:
+            features: (frames of 10 ms, 40). As in Kaldi, the first frame stands for all that
+                would lie before it, and the last one for all after it.
+            every: frames from one output to the next; what is recurrent goes in these steps too.
+        """
+        times = self._times(np.arange(0, len(features), every))
+        values = {"input": features[np.clip(times["input"], 0, len(features) - 1)]}
+        by_name = {c.name: c for c in self.components}
+        for component in self.components:
+            if (at := times.get(component.name)) is None:
+                continue  # only recurrence needs it
+            parts = [
+                t.scale * values[t.node][np.searchsorted(times[t.node], at + t.offset)]
+                for t in component.terms
+                if not t.recurrent
+            ]
+            joined = np.concatenate(parts, 1) if component.append else sum(parts[1:], parts[0])
+            for term in component.terms:
+                if term.recurrent:
+                    joined = _recurrent(joined, by_name[term.node].arrays[0])
+            values[component.name] = _applied(component, joined)
+        return values[self.output]
+
+    def _times(self, wanted: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.int64]]:
+        """The frames at which each node's value is needed for those of the output."""
+        times = {self.output: wanted}
+        for component in reversed(self.components):
+            for term in component.terms if component.name in times else ():
+                if not term.recurrent:
+                    needed = times[component.name] + term.offset
+                    times[term.node] = np.union1d(times.get(term.node, needed), needed)
+        return times
+
+
+def _recurrent(values: Floats, decays: Floats) -> Floats:
+    """Each row and, times ``decays``, the one before as it became."""
+    out = values.copy()
+    for before, row in itertools.pairwise(out):
+        row += decays * before
+    return out
+
+
+def _applied(component: Component, x: Floats) -> Floats:
+    match component.kind:
+        case "affine":
+            weight, bias = component.arrays
+            return np.asarray(x @ weight.T + bias, np.float32)
+        case "scale":
+            return x * component.arrays[0]
+        case "bias":
+            return x + component.arrays[0]
+        case "relu":
+            return np.maximum(x, 0)
+        case "log_softmax":
+            top = x - x.max(1, keepdims=True)
+            return np.asarray(top - np.log(np.exp(top).sum(1, keepdims=True)), np.float32)
+        case _:
+            return x
+
 
 class _Reader:
     def __init__(self, content: bytes, at: int) -> None:
@@ -106,7 +169,7 @@ class _Reader:
         low, span, rows, columns = struct.unpack_from("<ffii", self.content, self.at)
         self.at += 16
         steps = self._array("<u2", rows * columns).astype(np.float32)
-        return (low + span / 65535.0 * steps).reshape(rows, columns).astype(np.float32)
+        return np.asarray((low + span / 65535.0 * steps).reshape(rows, columns), np.float32)
 
     def _expect(self, what: str) -> None:
         found = self.token()

@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def _mel(hz: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    return 1127.0 * np.log1p(np.asarray(hz, float) / 700.0)
+    return np.asarray(1127.0 * np.log1p(np.asarray(hz, float) / 700.0))
 
 
 @functools.cache
@@ -41,7 +41,8 @@ def _window() -> Floats:
 
 def mel_edges() -> npt.NDArray[np.float64]:
     """(42,) mel: the centres of the 40 triangles, and the ends of the band around them."""
-    return np.linspace(*_mel(_BAND_HZ), COEFFICIENTS + 2)
+    low, high = _mel(_BAND_HZ)
+    return np.linspace(low, high, COEFFICIENTS + 2)
 
 
 @functools.cache

@@ -1,0 +1,171 @@
+"""A second pass of our own: two networks decode an utterance together, once it is over.
+
+    second = JointDecoder.load(Path("models/second"), Path("models/cmn"), Language.MANDARIN)
+    second.again(heard, pcm, 8000)      # a Recognition
+
+A streaming network knows only what has been said so far. A larger one (:mod:`training.rescorer`)
+hears the whole utterance, and as it was made otherwise it errs in other places; so the
+log-likelihoods that both give each frame are added up, each with a weight, and the graph of the
+streaming model is searched anew (:mod:`ivr.asr.beam_search`). The first pass keeps the say over
+whether anything was said at all, and its score decides the language.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ivr.asr.beam_search import BeamSearch, Found
+from ivr.asr.engine import Recognition
+from ivr.asr.features import HOP, RATE_HZ, WINDOW, mfcc
+from ivr.asr.hot_words import graph_with, supports_hot_words
+from ivr.asr.n_best import UNKNOWN_WORDS, WordPath, to_recognition
+from ivr.asr.nnet3 import Nnet3, read_nnet3
+from ivr.audio.resample import Resampler
+from ivr.errors import ModelError
+from ivr.language import Language
+from ivr.onnx_session import load_network
+
+__all__ = ["LABELS", "NETWORK", "SAMPLES", "SURE", "WEIGHTS", "JointDecoder", "is_joint"]
+
+NETWORK: Final = "rescorer.onnx"
+SAMPLES, LABELS = "samples", "labels"
+#: Of the log-likelihoods of the streaming network, and of the one that hears the whole utterance.
+WEIGHTS: Final = (0.7, 0.4)
+#: Where the first pass is as sure of its best hypothesis, it is right about as often as both.
+SURE: Final = 0.7
+_FRAME_S: Final = 0.03
+_STRIDE: Final = 3  # frames of the features
+_SHORTEST: Final = 10 * HOP
+_OTHERWISE: Final = "take second_pass out of config/kapok.yaml"
+
+_Floats = npt.NDArray[np.float32]
+
+
+def is_joint(path: Path) -> bool:
+    """Whether a directory holds a network of this kind."""
+    return (path / NETWORK).exists()
+
+
+class JointDecoder:
+    """Both networks and the graph of one language; safe to use from several threads."""
+
+    def __init__(
+        self,
+        session: Any,
+        first: Nnet3,
+        search: BeamSearch,
+        words: Sequence[str],
+        language: Language,
+    ) -> None:
+        self._session = session
+        self._first = first
+        self._search = search
+        self._words = words
+        self._language = language
+
+    @classmethod
+    def load(
+        cls, path: Path, first: Path, language: Language, *, hot_words: Sequence[str] = ()
+    ) -> JointDecoder:
+        """Load ``path/rescorer.onnx``, once for both languages, and what goes with it.
+
+        Args:
+            path: directory of the network.
+            first: directory of the streaming model, one of Kapok's.
+            hot_words: words that the graph is to know besides; what cannot be spelt is left out.
+
+        Raises:
+            ModelError: a file cannot be read, is no such network, or does not go with ``first``.
+        """
+        file = path / NETWORK
+        session = _session(file, file.stat().st_mtime_ns if file.exists() else 0)
+        labels = json.loads(session.get_modelmeta().custom_metadata_map.get(LABELS, "{}"))
+        if language.value not in labels:
+            raise ModelError(
+                f"{file} is another network: it was not written by training.export_rescorer for "
+                f"{language.value}"
+            )
+        if not supports_hot_words(first) or _lines(first / "units.txt") != labels[language.value]:
+            raise ModelError(
+                f"{first}: {path} hears again what Kapok's own models of the same units have "
+                f"heard, and this is none; name another model, or {_OTHERWISE}"
+            )
+        graph, words, _ = graph_with(first, hot_words, language)
+        return cls(
+            session, _network(first / "am" / "final.mdl"), BeamSearch(graph), words, language
+        )
+
+    def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
+        """What both make of an utterance (s16le), at most ``count`` hypotheses.
+
+        Where the first pass is sure, or both find no words, what the first pass heard.
+        """
+        if heard.best is None or heard.best.confidence >= SURE:
+            return heard
+        resampler = Resampler(rate_hz, RATE_HZ)
+        audio = np.frombuffer(resampler.resample(pcm) + resampler.flush(), "<i2")
+        if len(audio) < _SHORTEST:
+            return heard
+        found = self._search.best(self.scores(audio.astype(np.float32)), count)
+        end_s = heard.best.words[-1].end_s
+        paths = [self._path(one, end_s) for one in found]
+        again = to_recognition(paths, duration_s=heard.duration_s)
+        return replace(again, score=heard.score) if again.best else heard
+
+    def scores(self, samples: _Floats) -> _Floats:
+        """(frames of 30 ms, labels) log-likelihoods of an utterance by both, up to a constant.
+
+        ``samples``: (n,) at 8 kHz in the range of int16.
+        """
+        second = self._by_whole(samples)
+        first = self._first.log_likelihoods(mfcc(samples), every=_STRIDE)[: len(second)]
+        return np.asarray(WEIGHTS[0] * first + WEIGHTS[1] * second, np.float32)
+
+    def _by_whole(self, samples: _Floats) -> _Floats:
+        """Frames at the edges see the samples mirrored, as in Kaldi's ``snip-edges=false``."""
+        frames = (len(samples) + HOP // 2) // HOP // _STRIDE * _STRIDE
+        before = WINDOW // 2 - HOP // 2
+        after = max(0, (frames - 1) * HOP + WINDOW - before - len(samples))
+        padded = np.pad(samples, (before, after), mode="symmetric")
+        padded = padded[: (frames - 1) * HOP + WINDOW]
+        (found,) = self._session.run([self._language.value], {SAMPLES: padded[np.newaxis]})
+        return np.asarray(found, np.float32)
+
+    def _path(self, found: Found, end_s: float) -> WordPath:
+        """With times: a word lasts from where the search is sure of it to the next one."""
+        starts = [round(_FRAME_S * frame, 3) for frame in found.frames]
+        ends = [*starts[1:], max([end_s, *starts[-1:]])]
+        named = zip((self._words[word] for word in found.words), starts, ends, strict=False)
+        words = tuple(row for row in named if row[0] not in UNKNOWN_WORDS)
+        return WordPath(words=words, score=-found.cost)
+
+
+def _network(file: Path) -> Nnet3:
+    try:
+        return read_nnet3(file)
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, IndexError, StopIteration, struct.error) as error:
+        raise ModelError(
+            f"{file} is no network of Kapok's ({error}); copy the whole model directory again, or "
+            f"{_OTHERWISE}"
+        ) from error
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").split()
+
+
+@functools.lru_cache(maxsize=2)
+def _session(file: Path, changed_ns: int) -> Any:
+    """One for both languages; another one once the file has changed."""
+    return load_network(file, otherwise=_OTHERWISE)
