@@ -4,7 +4,9 @@
 
 Measured in one run, in turn, on the same audio and the same thread:
 
-* ``bilingual``: a call as the server runs it, both languages, n-best, the language decided;
+* ``bilingual``: a call as the server runs it, both languages, n-best, the language decided, what
+  was not clear heard again;
+* ``first pass``: the same without a second pass;
 * ``cmn``, ``yue``: the same with one language;
 * ``vosk cmn``, ``vosk yue``: the plain loop of Vosk's own examples (AcceptWaveform and Result, no
   partial results, no n-best) over the same model: what the layers of Kapok are compared with.
@@ -84,9 +86,10 @@ def main() -> None:
     audio_s = sum(map(len, recordings)) / 2 / both.rate_hz
     block_s = options.block_ms / 1000
 
-    runs = {"bilingual": _call(both, block_s)}
+    first = load_speech(settings.without_second_pass())
+    runs = {"bilingual": _call(both, block_s), "first pass": _call(first, block_s)}
     for language in Language:
-        alone = Speech(engines={language: both.engines[language]}, decider=both.decider)
+        alone = Speech(engines={language: first.engines[language]}, decider=first.decider)
         runs[language.value] = _call(alone, block_s)
     for language, chosen in settings.languages.items():
         runs[f"vosk {language}"] = _plain_vosk(chosen.model, both.rate_hz, block_s)
@@ -98,7 +101,7 @@ def main() -> None:
     print(f"{'run':<12}{'RTF':>8}{'calls a core':>14}{'of plain vosk':>15}")
     plain = sum(spent[f"vosk {language}"] for language in Language)
     for name, seconds in spent.items():
-        peer = plain if name == "bilingual" else spent[f"vosk {name.removeprefix('vosk ')}"]
+        peer = spent.get(f"vosk {name.removeprefix('vosk ')}", plain)
         rtf = seconds / audio_s
         print(f"{name:<12}{rtf:>8.4f}{1 / rtf:>14.0f}{seconds / peer:>14.2f}x")
 

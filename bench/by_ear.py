@@ -40,7 +40,7 @@ from ivr.intent.matcher import Matcher
 from ivr.intent.types import Decision, Match
 from ivr.language import Language
 from ivr.queues.catalogue import load_catalogue
-from ivr.settings import Settings, load_settings
+from ivr.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE_HZ = 8000
@@ -131,31 +131,20 @@ def _by_voice(
     return {voice: f"{wrong[voice]} of {said[voice]}" for voice in said}
 
 
-def _settings(second_pass: Path | None) -> Settings:
-    settings = load_settings(ROOT / "config/kapok.yaml")
-    if second_pass is None:
-        return settings
-    again = {"second_pass": second_pass.resolve()}
-    languages = {
-        str(k): chosen.model_copy(update=again) for k, chosen in settings.languages.items()
-    }
-    return settings.model_copy(
-        update={"languages": settings.languages.model_copy(update=languages)}
-    )
-
-
 def main() -> None:
     """Print the tables."""
     p = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     p.add_argument("--times", type=int, default=3, help="that each utterance is spoken (3)")
     p.add_argument("--others", action="store_true", help="in other voices than the fixtures'")
-    p.add_argument("--second-pass", type=Path, metavar="DIR", help="hears each utterance again")
+    p.add_argument("--alone", action="store_true", help="without a second pass")
     a = p.parse_args()
     voices: Voices = OTHERS if a.others else VARIANTS
     if shutil.which("espeak-ng") is None:
         print("espeak-ng is not installed", file=sys.stderr)
         return
-    settings = _settings(a.second_pass)
+    settings = load_settings(ROOT / "config/kapok.yaml")
+    if a.alone:
+        settings = settings.without_second_pass()
     catalogue = load_catalogue(settings.queues)
     matcher = Matcher(catalogue)
     speech = load_speech(settings, hot_words=catalogue.hot_words)

@@ -419,6 +419,14 @@ class Settings(_Model):
         self._home = (context or {}).get("home", Path())
         self._file = (context or {}).get("file", self._home / SETTINGS_FILE)
 
+    def without_second_pass(self) -> Settings:
+        """The same settings, no utterance heard again."""
+        languages = {
+            str(k): entry.model_copy(update={"second_pass": None})
+            for k, entry in self.languages.items()
+        }
+        return self.model_copy(update={"languages": self.languages.model_copy(update=languages)})
+
     @property
     def home(self) -> Path:
         """The directory that holds ``config/``."""

@@ -104,7 +104,7 @@ SECOND = """\
 
 A Conformer of {parameters:.0f} M parameters for telephone speech (8 kHz) in both languages, over whole utterances; it weighs anew
 what models/cmn and models/yue heard (`ivr/asr/rescoring.py`), whose units it has. Trained from scratch in nine minutes on a GPU by
-`training/train_rescorer.py`, on what the two models were trained on: cross-entropy on the alignment, then lattice-free MMI. Its
+`training/train_conformer.py`, on what the two models were trained on: cross-entropy on the alignment, then lattice-free MMI. Its
 matrices are kept in {bits} bits, in blocks of {block}; one of its eight blocks is left out. Switched on by one line for each language in
 `config/kapok.yaml`:
 

@@ -29,7 +29,7 @@ from ivr.intent.hearing import HEARD, Hearing, write
 from ivr.intent.train import Labelled, labelled
 from ivr.language import Language
 from ivr.queues.catalogue import load_catalogue
-from ivr.settings import load_settings
+from ivr.settings import LanguageSettings, load_settings
 from training import line
 from training.corpus import RATE_HZ
 from training.espeak import TRAINING_VARIANTS, speak
@@ -108,11 +108,14 @@ def hear(speech: Speech, phrase: Labelled) -> Hearing | None:
     return Hearing(phrase.text, phrase.language, tuple(kept))
 
 
-def _fingerprint(models: Iterable[Path]) -> str:
+def _fingerprint(languages: Iterable[LanguageSettings]) -> str:
     """Of the networks, graphs and beams: a graph made anew has the version of the old one."""
     total = 0
-    for model in models:
-        for part in (model / "am/final.mdl", model / "graph/HCLG.fst", model / "conf/model.conf"):
+    for entry in languages:
+        parts = [entry.model / f for f in ("am/final.mdl", "graph/HCLG.fst", "conf/model.conf")]
+        if entry.second_pass is not None:
+            parts += sorted(entry.second_pass.glob("*.onnx"))
+        for part in parts:
             total = zlib.crc32(part.read_bytes(), total)
     return f"{total:08x}"
 
@@ -159,11 +162,8 @@ def main() -> None:
         settings = settings.model_copy(update={"languages": moved})
     catalogue = load_catalogue(settings.queues)
     speech = load_speech(settings, hot_words=catalogue.hot_words)
-    file = (
-        a.work
-        / "hearing"
-        / f"{_fingerprint(entry.model for _, entry in settings.languages.items())}.jsonl"
-    )
+    models = _fingerprint(entry for _, entry in settings.languages.items())
+    file = a.work / "hearing" / f"{models}.jsonl"
     found = _heard(speech, chosen(labelled(catalogue), a.phrases), file, a.threads)
     write(found, a.out)
     print(f"{a.out}: {len(found)} phrases, {a.out.stat().st_size / 1e6:.2f} MB")

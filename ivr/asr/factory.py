@@ -153,6 +153,11 @@ class Speech:
         """The highest native rate of the models, Hertz: audio of more than that gains nothing."""
         return max(engine.rate_hz for engine in self.engines.values())
 
+    @property
+    def hears_again(self) -> bool:
+        """Whether a finished utterance is heard again, by a second pass."""
+        return any(isinstance(engine, TwoPassEngine) for engine in self.engines.values())
+
     def call(self, *, rate_hz: int = 8000, alternatives: int | None = None) -> BilingualRecogniser:
         """A recogniser for a new call whose audio comes at ``rate_hz``."""
         count = self.alternatives if alternatives is None else alternatives

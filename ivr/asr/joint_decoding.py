@@ -3,7 +3,7 @@
     second = JointDecoder.load(Path("models/second"), Path("models/cmn"), Language.MANDARIN)
     second.again(heard, pcm, 8000)      # a Recognition
 
-A streaming network knows only what has been said so far. A larger one (:mod:`training.rescorer`)
+A streaming network knows only what has been said so far. A larger one (:mod:`training.conformer`)
 hears the whole utterance, and as it was made otherwise it errs in other places; so the
 log-likelihoods that both give each frame are added up, each with a weight, and the graph of the
 streaming model is searched anew (:mod:`ivr.asr.beam_search`). The first pass keeps the say over
@@ -36,7 +36,7 @@ from ivr.onnx_session import load_network
 
 __all__ = ["LABELS", "NETWORK", "SAMPLES", "SURE", "WEIGHTS", "JointDecoder", "is_joint"]
 
-NETWORK: Final = "rescorer.onnx"
+NETWORK: Final = "conformer.onnx"
 SAMPLES, LABELS = "samples", "labels"
 #: Of the log-likelihoods of the streaming network, and of the one that hears the whole utterance.
 WEIGHTS: Final = (0.7, 0.4)
@@ -76,7 +76,7 @@ class JointDecoder:
     def load(
         cls, path: Path, first: Path, language: Language, *, hot_words: Sequence[str] = ()
     ) -> JointDecoder:
-        """Load ``path/rescorer.onnx``, once for both languages, and what goes with it.
+        """Load ``path/conformer.onnx``, once for both languages, and what goes with it.
 
         Args:
             path: directory of the network.
@@ -91,7 +91,7 @@ class JointDecoder:
         labels = json.loads(session.get_modelmeta().custom_metadata_map.get(LABELS, "{}"))
         if language.value not in labels:
             raise ModelError(
-                f"{file} is another network: it was not written by training.export_rescorer for "
+                f"{file} is another network: it was not written by training.export_conformer for "
                 f"{language.value}"
             )
         if not supports_hot_words(first) or _lines(first / "units.txt") != labels[language.value]:

@@ -5,7 +5,8 @@ is one end of a socket pair. Over it come pickled ``(number, method, call, argum
 ``(number, value)`` or ``(number, exception)``; where the number is None nobody waits for an answer.
 It ends when the other end is closed.
 
-It decodes in one thread, with the allocator and the matrix library set for that.
+It decodes in one thread, with the allocator and the matrix library set for that. Where utterances
+are heard again once they are over, a second thread ends them: nobody else's audio waits for that.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import os
 import select
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
@@ -54,13 +57,23 @@ def serve(connection: Connection) -> None:
     gc.collect()
     gc.freeze()  # what was loaded stays: collections need not look through it again and again
     calls: dict[int, Any] = {}
-    for number, method, call, given in _in_order(connection):
+    sending = threading.Lock()
+
+    def answer(number: int | None, method: str, call: int, given: Any) -> None:
         try:
             value = _do(calls, method, call, given, speech.call)
         except Exception as error:
             value = error
         if number is not None:
-            connection.send((number, value))
+            with sending, suppress(ConnectionError):  # the other end is closed: so ends the loop
+                connection.send((number, value))
+
+    aside = ThreadPoolExecutor(1) if speech.hears_again else None
+    for message in _in_order(connection):
+        if aside is not None and message[1] == "finish":
+            aside.submit(answer, *message)
+        else:
+            answer(*message)
 
 
 def _in_order(connection: Connection) -> Iterator[tuple[int | None, str, int, Any]]:

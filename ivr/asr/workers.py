@@ -78,9 +78,13 @@ class SpeechWorkers:
             ModelError: a model is missing, incomplete or cannot be loaded.
         """
         speech = cls(settings, hot_words=hot_words, workers=workers or settings.recognition.threads)
-        starting = [speech._new() for _ in range(speech._count)]
+        starting = [speech._new()]
         try:
-            for worker in starting:
+            if any(entry.second_pass for _, entry in settings.languages.items()):
+                # It may compile a search, which the others then find compiled.
+                speech._take_in(starting[0])
+            starting += [speech._new() for _ in range(speech._count - 1)]
+            for worker in starting[len(speech._workers) :]:
                 speech._take_in(worker)
         except BaseException:
             for worker in starting:

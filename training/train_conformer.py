@@ -1,7 +1,7 @@
 """Train the network of the second pass, on a GPU: nine minutes on an H200.
 
     python -m training.pack --in-context 100 --out packs
-    python -m training.train_rescorer --packs packs --priors cmn.pt yue.pt
+    python -m training.train_conformer --packs packs --priors cmn.pt yue.pt
 
 As the streaming networks are trained (:mod:`training.train`), first by cross-entropy on the
 alignment, then by lattice-free MMI with cross-entropy beside it, but on what :mod:`training.bulk`
@@ -28,10 +28,10 @@ from ivr.intent.sounds import plain
 from training import bulk, network
 from training.batch import Batch, pad
 from training.checkpoint import load_network
+from training.conformer import Conformer
 from training.learning import Average, Optimiser
 from training.losses import of_posteriors
 from training.mmi import Bigram, best_path
-from training.rescorer import Rescorer
 
 __all__ = ["main", "train"]
 
@@ -125,7 +125,7 @@ def _amp(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
-def _fresh(a: argparse.Namespace, labels: dict[str, list[str]]) -> Rescorer:
+def _fresh(a: argparse.Namespace, labels: dict[str, list[str]]) -> Conformer:
     """A bare network, with what the streaming ones know of features and priors.
 
     Raises:
@@ -133,7 +133,7 @@ def _fresh(a: argparse.Namespace, labels: dict[str, list[str]]) -> Rescorer:
     """
     streaming = [load_network(path)[0] for path in a.priors]
     small = {k: n for n in streaming for k in labels if n.labels.get(k) == labels[k]}
-    net = Rescorer(labels, width=a.width, blocks=a.blocks, heads=a.width // 64)
+    net = Conformer(labels, width=a.width, blocks=a.blocks, heads=a.width // 64)
     for language in labels:
         if language not in small:
             raise SystemExit(
@@ -193,7 +193,7 @@ def train(a: argparse.Namespace) -> None:
 
 def _loss(
     a: argparse.Namespace,
-    net: Rescorer,
+    net: Conformer,
     batch: Batch,
     x: torch.Tensor,
     bigrams: dict[str, Bigram],

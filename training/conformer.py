@@ -15,7 +15,7 @@ from torch.nn import functional
 from training import network
 from training.learning import Hidden
 
-__all__ = ["Rescorer", "turns"]
+__all__ = ["Conformer", "turns"]
 
 
 class _Attention(nn.Module):
@@ -106,7 +106,7 @@ class _Block(nn.Module):
         return y
 
 
-class Rescorer(nn.Module):
+class Conformer(nn.Module):
     """Features to log-probabilities of the labels of a language.
 
     Args:

@@ -1,6 +1,6 @@
-"""Write the network of the second pass as ``models/second/rescorer.onnx``.
+"""Write the network of the second pass as ``models/second/conformer.onnx``.
 
-    python -m training.export_rescorer rescorer.pt --without 6
+    python -m training.export_conformer conformer.pt --without 6
 
 It takes samples, like ``models/language.onnx``: windows, Fourier transform, mel filters and cosine
 transform are one more convolution and two products (:func:`ivr.asr.features.linear`). Matrices are
@@ -27,7 +27,7 @@ from ivr.asr import features
 from ivr.asr.joint_decoding import LABELS, NETWORK, SAMPLES
 from training import network, places
 from training.card import write_second_card
-from training.rescorer import Rescorer, turns
+from training.conformer import Conformer, turns
 
 __all__ = ["export", "load", "main"]
 
@@ -37,7 +37,7 @@ BITS, BLOCK = 4, 128
 class _Whole(nn.Module):
     """Samples to scores of both languages' labels; one utterance."""
 
-    def __init__(self, net: Rescorer) -> None:
+    def __init__(self, net: Conformer) -> None:
         super().__init__()
         self.net = net
         first, second = features.linear()
@@ -69,15 +69,15 @@ def _of_features(written: onnx.ModelProto) -> list[str]:
     return [n.name for n in written.graph.node if n.op_type == "MatMul" and {*n.input} & small]
 
 
-def load(checkpoint: Path) -> Rescorer:
+def load(checkpoint: Path) -> Conformer:
     """The network that a training has left."""
     saved = torch.load(checkpoint, weights_only=False, map_location="cpu")
-    net = Rescorer(saved["labels"], **saved["size"])
+    net = Conformer(saved["labels"], **saved["size"])
     net.load_state_dict(saved["net"])
     return net.float().eval()
 
 
-def export(net: Rescorer, path: Path) -> None:
+def export(net: Conformer, path: Path) -> None:
     """Write the network; its labels stand in the file's metadata."""
     names = list(net.labels)
     with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +113,7 @@ def export(net: Rescorer, path: Path) -> None:
 def main() -> None:
     """Command line."""
     p = places.parser(__doc__, "models")
-    p.add_argument("checkpoint", type=Path, help="of training.train_rescorer")
+    p.add_argument("checkpoint", type=Path, help="of training.train_conformer")
     p.add_argument("--without", type=int, nargs="*", default=[], metavar="BLOCK", help="from 0")
     a: argparse.Namespace = p.parse_args()
     net = load(a.checkpoint)

@@ -18,18 +18,18 @@ from ivr.asr.features import mfcc
 from ivr.asr.joint_decoding import NETWORK, SAMPLES
 from ivr.language import Language
 from ivr.onnx_session import one_thread
-from training import export_rescorer, network, train_rescorer
+from training import export_conformer, network, train_conformer
 from training.batch import pad
-from training.rescorer import Rescorer
+from training.conformer import Conformer
 
 
 @pytest.fixture
-def net() -> Rescorer:
+def net() -> Conformer:
     torch.manual_seed(1)
-    return Rescorer(LABELS, width=128, blocks=2, heads=2).eval()
+    return Conformer(LABELS, width=128, blocks=2, heads=2).eval()
 
 
-def test_what_follows_an_utterance_in_its_batch_is_not_heard(net: Rescorer) -> None:
+def test_what_follows_an_utterance_in_its_batch_is_not_heard(net: Conformer) -> None:
     features = torch.randn(1, 90 + network.LEFT_CONTEXT + network.RIGHT_CONTEXT, 40)
     alone = net(features, torch.tensor([30]), "cmn")
     beside = torch.cat([features, torch.randn(1, 60, 40)], 1)
@@ -53,9 +53,9 @@ def _priors(folder: Path, labels: dict[str, list[str]]) -> Path:
 
 def _train(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     sizes = "--width 128 --blocks 2 --processes 1 --frames 3000 --device cpu"
-    monkeypatch.setattr(sys, "argv", ["train_rescorer", *arguments, *sizes.split()])
-    monkeypatch.setattr(train_rescorer, "POOLS", {"cmn": 40, "yue": 40})
-    train_rescorer.main()
+    monkeypatch.setattr(sys, "argv", ["train_conformer", *arguments, *sizes.split()])
+    monkeypatch.setattr(train_conformer, "POOLS", {"cmn": 40, "yue": 40})
+    train_conformer.main()
 
 
 def test_trained_exported_and_run(
@@ -76,11 +76,11 @@ def test_trained_exported_and_run(
         "4",
     )
     assert "final held-out unit error: cmn" in capsys.readouterr().out
-    trained = export_rescorer.load(tmp_path / "small.pt")
+    trained = export_conformer.load(tmp_path / "small.pt")
 
     arguments = [str(tmp_path / "small.pt"), "--models", str(tmp_path), "--without", "1"]
-    monkeypatch.setattr(sys, "argv", ["export_rescorer", *arguments])
-    export_rescorer.main()
+    monkeypatch.setattr(sys, "argv", ["export_conformer", *arguments])
+    export_conformer.main()
     card = json.loads((tmp_path / "second" / "model.json").read_text("utf-8"))
     assert card["parameters"] < sum(w.numel() for w in trained.parameters())
     assert (tmp_path / "second" / NETWORK).stat().st_size < 4 * card["parameters"]
