@@ -102,11 +102,11 @@ def write_readme(folder: Path) -> None:
 SECOND = """\
 # {name}: hears finished utterances again
 
-A Conformer of {parameters:.0f} M parameters for telephone speech (8 kHz) in both languages, over whole utterances; it weighs anew
-what models/cmn and models/yue heard (`ivr/asr/rescoring.py`), whose units it has. Trained from scratch in nine minutes on a GPU by
+A Conformer of {parameters:.0f} M parameters for telephone speech (8 kHz) in both languages, over whole utterances; what models/cmn and
+models/yue, whose units it has, were not sure of is decoded again with both networks (`ivr/asr/joint_decoding.py`). Trained from scratch in nine minutes on a GPU by
 `training/train_conformer.py`, on what the two models were trained on: cross-entropy on the alignment, then lattice-free MMI. Its
-matrices are kept in {bits} bits, in blocks of {block}; one of its eight blocks is left out. Switched on by one line for each language in
-`config/kapok.yaml`:
+matrices are kept in {bits} bits, in blocks of {block}; one of its eight blocks is left out. One line for each language of
+`config/kapok.yaml` names it:
 
     cmn: {{ engine: vosk, model: models/cmn, second_pass: models/second }}
 

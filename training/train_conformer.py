@@ -250,7 +250,7 @@ def main() -> None:
     p.add_argument("--processes", type=int, default=8, help="that find the held-out people's words")
     p.add_argument("--tell-every", type=float, default=2, help="minutes")
     p.add_argument("--device", help="cpu, cuda; a GPU where there is one")
-    p.add_argument("--name", default="rescorer")
+    p.add_argument("--name", default="conformer")
     p.add_argument("--seed", type=int, default=1)
     train(p.parse_args())
 

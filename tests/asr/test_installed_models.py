@@ -107,11 +107,11 @@ def test_one_configuration_line_changes_the_model(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     file = tmp_path / "config/kapok.yaml"
     text = (ROOT / "config/kapok.yaml").read_text(encoding="utf-8")
-    line = "  yue: { engine: vosk, model: models/yue }"
+    line = "  yue: { engine: vosk, model: models/yue, second_pass: models/second }"
     assert line in text
     file.write_text(
-        text.replace("model: models/cmn", f"model: {ROOT}/models/cmn").replace(
-            line, f"  yue: {{ engine: vosk, model: {ROOT}/models/cmn }}"
+        text.replace(line, f"  yue: {{ engine: vosk, model: {ROOT}/models/cmn }}").replace(
+            " models/", f" {ROOT}/models/"
         ),
         encoding="utf-8",
     )

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
+from audio_fixtures import effects
 from ivr.asr.beam_search import BeamSearch
 from ivr.asr.engine import Hypothesis, Recognition, Word
 from ivr.asr.factory import EngineFactory
@@ -93,10 +94,9 @@ def test_together_they_hear_more(
 ) -> None:
     rng = np.random.default_rng(7)
     first = both = 0
-    for pcm, text in calls(language, 12):
-        clean = np.frombuffer(pcm, "<i2").astype(float)
-        noise = rng.normal(0, 10 ** (-12 / 20) * clean.std(), len(clean))
-        noisy = np.clip(clean + noise, -32768, 32767).astype("<i2").tobytes()
+    for pcm, text in calls(language, 24):
+        samples = np.frombuffer(pcm, "<i2") / 32768
+        noisy = effects.to_pcm16(effects.over_noisy_line(samples, 15.0, rng)).tobytes()
         alone = hear_first(engines[language], noisy)
         again = decoders[language].again(alone, noisy, 8000, count=10)
         first += Levenshtein.distance(alone.text, text)

@@ -112,9 +112,6 @@ def test_settings_can_be_checked_too(tmp_path: Path):
     assert result.exit_code == 0
     assert "server: 127.0.0.1:2700" in result.stdout
     assert f"warning: there is no model directory {tmp_path / 'models' / 'cmn'}" in result.stderr
-    again = text.replace("model: models/yue }", "model: models/yue, second_pass: models/second }")
-    path.write_text(again, encoding="utf-8")
-    result = check(path)
     models = tmp_path / "models"
     assert f"yue: vosk {models / 'yue'}, then {models / 'second'}" in result.stdout
     assert f"warning: there is no model directory {models / 'second'}" in result.stderr
