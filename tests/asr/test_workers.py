@@ -12,15 +12,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from audio_fixtures import effects
 from ivr.asr.bilingual import BilingualRecogniser, Utterance
 from ivr.asr.factory import load_speech
 from ivr.asr.workers import RemoteRecogniser, SpeechWorkers
+from ivr.audio.files import read_audio
 from ivr.errors import AudioError, ModelError
 from ivr.language import Language
+from ivr.settings import load_settings
 from tests.server.installation import Installation, speak, write_installation
 
+ROOT = Path(__file__).parents[2]
+LONG = "cmn_consumer_rights_008.wav"
 CANTONESE = speak(Language.CANTONESE, "我想查吓", "社保")
 MANDARIN = speak(Language.MANDARIN, "我要查", "公积金")
 
@@ -212,3 +218,24 @@ async def test_more_than_a_socket_holds_is_sent_in_the_end(speech: SpeechWorkers
         assert len(await silence) == 20
     finally:
         speech.detach(loop)
+
+
+async def test_nobody_waits_for_an_utterance_that_is_heard_again() -> None:
+    settings = load_settings(ROOT / "config/kapok.yaml")
+    rng = np.random.default_rng(3)
+    samples = np.frombuffer(read_audio(ROOT / "audio_fixtures" / LONG, rate_hz=8000).pcm, "<i2")
+    unclear = effects.to_pcm16(effects.over_noisy_line(samples / 32768, 10.0, rng)).tobytes()
+    loop = asyncio.get_running_loop()
+    with SpeechWorkers.start(settings, workers=1) as speech:
+        call, other = await asyncio.to_thread(speech.call), await asyncio.to_thread(speech.call)
+        speech.attach(loop)
+        try:
+            await call.accept_soon(unclear)
+            ending = asyncio.create_task(asyncio.to_thread(call.finish))
+            while not speech.waiting:  # noqa: ASYNC110 - a counter sets no event
+                await asyncio.sleep(0)
+            await other.accept_soon(bytes(160))
+            assert not ending.done()
+            assert (await ending).text
+        finally:
+            speech.detach(loop)
