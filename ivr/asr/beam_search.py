@@ -56,7 +56,10 @@ class BeamSearch:
         lattice_beam: float = 6.0,
         most_active: int = 3000,
     ) -> None:
-        self._graph = graph
+        # One kind of array, whether read or put together: another would be compiled for anew.
+        states = np.require(graph.states, requirements=["C", "A", "W"])
+        arcs = np.require(graph.arcs, requirements=["C", "A", "W"])
+        self._graph = Graph(states, arcs, graph.start)
         self._labels = (int(graph.arcs["input"].max(initial=0)) + 1) // 2
         self._limits = (float(beam), float(lattice_beam), int(most_active))
 

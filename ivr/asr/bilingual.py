@@ -516,19 +516,19 @@ class BilingualRecogniser:
         self._tail = b""
         self._feed(overlap)
 
-    def finish(self) -> Utterance:
+    def finish(self, again: bool = True) -> Utterance:
         """Close the utterance, decide its language, and start the next one.
 
-        Where nothing was said, or noise alone was heard, the text is empty and the language is
-        that of the call so far.
+        Without ``again`` no second pass is asked. Where nothing was said, or noise alone was heard,
+        the text is empty and the language is that of the call so far.
         """
         recognitions = self._closed if self._closed is not None else self._close()
         if self._decider.is_noise(recognitions):
             recognitions = {k: replace(r, hypotheses=()) for k, r in recognitions.items()}
         decision = self._decide(recognitions)
-        if (heard := recognitions.get(decision.language)) is not None:
-            again = self._channels[decision.language].again(heard)
-            recognitions = {**recognitions, decision.language: again}
+        if again and (heard := recognitions.get(decision.language)) is not None:
+            anew = self._channels[decision.language].again(heard)
+            recognitions = {**recognitions, decision.language: anew}
         utterance = Utterance(
             language=decision.language,
             language_confidence=decision.confidence,

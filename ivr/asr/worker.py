@@ -7,28 +7,34 @@ It ends when the other end is closed.
 
 It decodes in one thread, with the allocator and the matrix library set for that. Where utterances
 are heard again once they are over, a second thread ends them: nobody else's audio waits for that.
+While it is busy, or the first one is too, utterances end as the first pass heard them: where many
+call, they are answered as soon as ever, and understood a little worse.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import select
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-__all__ = ["READY", "serve"]
+__all__ = ["MOST_BUSY", "READY", "Idle", "serve"]
 
 #: Number of the message that says that the models are loaded, or why they are not.
 READY = -1
+#: Utterances are heard again where the thread that decodes has as much to do at most.
+MOST_BUSY = 0.4
 #: glibc, malloc.h: the largest block kept in bins that are merged at every large release.
 _M_MXFAST = 1
 
@@ -69,14 +75,42 @@ def serve(connection: Connection) -> None:
                 connection.send((number, value))
 
     aside = ThreadPoolExecutor(1) if speech.hears_again else None
-    for message in _in_order(connection):
-        if aside is not None and message[1] == "finish":
-            aside.submit(answer, *message)
+    ending: Future[None] | None = None
+    idle = Idle()
+    for number, method, call, given in _in_order(connection, idle):
+        if aside is None or method != "finish":
+            answer(number, method, call, given)
+        elif (ending is None or ending.done()) and idle.busy() < MOST_BUSY:
+            ending = aside.submit(answer, number, method, call, given)
         else:
-            answer(*message)
+            answer(number, method, call, (False,))
 
 
-def _in_order(connection: Connection) -> Iterator[tuple[int | None, str, int, Any]]:
+class Idle:
+    """How busy a thread is: the share of the time, over some two seconds, that it does not wait."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._at, self._waited_s, self._busy = clock(), 0.0, 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The thread waits inside."""
+        begun_s = self._clock()
+        yield
+        self._waited_s += self._clock() - begun_s
+
+    def busy(self) -> float:
+        """0 to 1."""
+        passed_s = self._clock() - self._at
+        if passed_s > 0:
+            kept = math.exp(-passed_s / 2)
+            self._busy = kept * self._busy + (1 - kept) * (1 - self._waited_s / passed_s)
+            self._at, self._waited_s = self._clock(), 0.0
+        return self._busy
+
+
+def _in_order(connection: Connection, idle: Idle) -> Iterator[tuple[int | None, str, int, Any]]:
     """What is asked: the end of an utterance before audio, for which no caller waits so hard.
 
     Of one call nothing overtakes anything: it asks for one step at a time.
@@ -86,7 +120,10 @@ def _in_order(connection: Connection) -> Iterator[tuple[int | None, str, int, An
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     while True:
-        while poll.poll(0 if first or audio else None):
+        if not first and not audio:
+            with idle.waiting():
+                poll.poll(None)
+        while poll.poll(0):
             message = connection.recv()
             (audio if message[1] == "accept" else first).append(message)
         yield (first or audio).popleft()

@@ -18,6 +18,7 @@ import pytest
 from audio_fixtures import effects
 from ivr.asr.bilingual import BilingualRecogniser, Utterance
 from ivr.asr.factory import load_speech
+from ivr.asr.worker import Idle
 from ivr.asr.workers import RemoteRecogniser, SpeechWorkers
 from ivr.audio.files import read_audio
 from ivr.errors import AudioError, ModelError
@@ -234,8 +235,24 @@ async def test_nobody_waits_for_an_utterance_that_is_heard_again() -> None:
             ending = asyncio.create_task(asyncio.to_thread(call.finish))
             while not speech.waiting:  # noqa: ASYNC110 - a counter sets no event
                 await asyncio.sleep(0)
-            await other.accept_soon(bytes(160))
+            await other.accept_soon(unclear[:16_000])
+            # While one is heard again, another ends as the first pass heard it.
+            await asyncio.to_thread(other.finish)
             assert not ending.done()
             assert (await ending).text
         finally:
             speech.detach(loop)
+
+
+def test_how_busy_a_thread_is() -> None:
+    now = [0.0]
+    idle = Idle(lambda: now[0])
+    assert idle.busy() == 0.0
+    now[0] = 100.0  # it never waited
+    assert idle.busy() == pytest.approx(1.0)
+    with idle.waiting():
+        now[0] += 1.0
+    now[0] += 1.0
+    share = np.exp(-1.0)  # of what it was before these two seconds
+    assert idle.busy() == pytest.approx(share + (1 - share) * 0.5)
+    assert idle.busy() == idle.busy()
