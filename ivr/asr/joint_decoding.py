@@ -100,9 +100,9 @@ class JointDecoder:
                 f"heard, and this is none; name another model, or {_OTHERWISE}"
             )
         graph, words, _ = graph_with(first, hot_words, language)
-        return cls(
-            session, _network(first / "am" / "final.mdl"), BeamSearch(graph), words, language
-        )
+        network, search = _network(first / "am" / "final.mdl"), BeamSearch(graph)
+        search.best(np.zeros((1, network.outputs), np.float32), 1)  # compiles it, once a machine
+        return cls(session, network, search, words, language)
 
     def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
         """What both make of an utterance (s16le), at most ``count`` hypotheses.
