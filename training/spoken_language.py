@@ -37,8 +37,9 @@ from onnx import TensorProto, helper
 from scipy.optimize import minimize_scalar
 from torch import nn
 
+from ivr.asr import features
 from ivr.asr.models import model_id
-from training import augment, features, line, network, places
+from training import augment, line, network, places
 from training.batch import into_batches, pad
 from training.corpus import RATE_HZ, Corpus, read_development
 from training.factory import Factory, Utterance

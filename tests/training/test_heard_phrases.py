@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the training extra: pip install -e .[training]")
 
+from ivr.settings import LanguageSettings
 from training.hearing import _fingerprint
 
-PARTS = ("am/final.mdl", "graph/HCLG.fst", "conf/model.conf")
+PARTS = ("am/final.mdl", "graph/HCLG.fst", "conf/model.conf", "second/network.onnx")
 
 
 def test_a_model_is_another_where_any_part_that_decides_has_changed(tmp_path: Path) -> None:
@@ -19,9 +20,11 @@ def test_a_model_is_another_where_any_part_that_decides_has_changed(tmp_path: Pa
         file = tmp_path / part
         file.parent.mkdir()
         file.write_text(part)
-    seen = [_fingerprint([tmp_path])]
-    assert _fingerprint([tmp_path]) == seen[0]
+    alone = LanguageSettings(model=tmp_path)
+    again = LanguageSettings(model=tmp_path, second_pass=tmp_path / "second")
+    seen = [_fingerprint([alone]), _fingerprint([again])]
+    assert _fingerprint([alone]) == seen[0]
     for part in PARTS:
         (tmp_path / part).write_text(f"{part}, changed")
-        seen.append(_fingerprint([tmp_path]))
+        seen.append(_fingerprint([again]))
     assert all(a != b for a, b in itertools.combinations(seen, 2))
