@@ -2,22 +2,21 @@
 
 A Viterbi beam search over the graph (Kaldi's ``lattice-faster-decoder``), whose tokens and links
 make a lattice; the n best distinct word sequences are then found from its end, best first (A*),
-with the cost from the beginning, which the search knows exactly, as what is still to come. The two
-functions below are compiled by numba and kept on disk, beside the sources or where
-``NUMBA_CACHE_DIR`` says; a machine compiles them once, in some seconds.
+with the cost from the beginning, which the search knows exactly, as what is still to come. The
+functions below are compiled (:mod:`ivr.compiled`), in some seconds.
 """
 
 from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from ivr.asr.graph import Graph
+from ivr.compiled import kept
 
 __all__ = ["BeamSearch", "Found"]
 
@@ -25,7 +24,6 @@ _MOST_STEPS: Final = 400_000  # of the search for the n best: a bound on time, n
 _TOKEN: Final = np.dtype([("state", "<i4"), ("cost", "<f4")])
 _LINK: Final = np.dtype([("source", "<i4"), ("to", "<i4"), ("word", "<i4"), ("cost", "<f4")])
 _PLACE: Final = np.dtype([("word", "<i4"), ("token", "<i4"), ("next", "<i4")])
-_njit: Any = numba.njit  # not every version of numba types its options
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +108,14 @@ def _found(
     return Found(tuple(said), tuple(sure[1:]), cost)
 
 
-def _kept(function: Any) -> Any:
-    try:
-        return _njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # no directory that numba would keep it in can be written
-        return _njit(nogil=True, error_model="numpy")(function)
-
-
-@_kept
+@kept
 def _longer(table):  # type: ignore[no-untyped-def]  # numba's own types, here and below
     longer = np.empty(2 * len(table), table.dtype)
     longer[: len(table)] = table
     return longer
 
 
-@_kept
+@kept
 def _cutoff(tokens, begin, end, least, most, count):  # type: ignore[no-untyped-def]
     """A cost between ``least`` and ``most`` that about ``count`` of the tokens do not exceed."""
     for _ in range(12):
@@ -138,7 +129,7 @@ def _cutoff(tokens, begin, end, least, most, count):  # type: ignore[no-untyped-
     return most
 
 
-@_kept
+@kept
 def _search(  # type: ignore[no-untyped-def]
     states, arcs, start, scores, beam, lattice_beam, most_active
 ):
@@ -248,7 +239,7 @@ def _search(  # type: ignore[no-untyped-def]
     return tokens[:used], links[:linked], firsts
 
 
-@_kept
+@kept
 def _n_best(  # type: ignore[no-untyped-def]
     tokens, links, first, last, end, count, lattice_beam, most_steps
 ):

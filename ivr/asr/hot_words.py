@@ -8,7 +8,7 @@ From there to there goes a path for the new word, unit by unit through the CTC t
 recognised by its sound like any other; nothing is trained.
 
 A model directory with the words is laid beside: links to the old files, a new graph, a longer
-``words.txt``. The layout of the graph is OpenFst's ``const-fst.h``, version 2, standard arcs.
+``words.txt`` (:mod:`ivr.asr.graph`).
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from typing import Any
 
 import numba
 
+from ivr.compiled import kept
+
 __all__ = ["compiled", "entry"]
 
 _njit: Any = numba.njit  # not every version of numba types its options
@@ -29,7 +31,4 @@ def compiled(function: Any) -> Any:
 
 def entry(function: Any) -> Any:
     """For functions that Python calls."""
-    try:
-        return _njit(cache=True, nogil=True, **_OPTIONS)(function)
-    except RuntimeError:  # no directory that numba would keep it in can be written
-        return _njit(nogil=True, **_OPTIONS)(function)
+    return kept(function, **_OPTIONS)
