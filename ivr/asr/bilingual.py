@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from ivr.asr.engine import Recogniser, Recognition
+from ivr.asr.engine import Recogniser, Recognition, SecondPassOutcome
 from ivr.asr.language_decision import LanguageDecider, LanguageDecision
 from ivr.asr.second_pass import TwoPassRecogniser
 from ivr.asr.spoken_language import RATE_HZ as SOUND_RATE_HZ
@@ -98,6 +98,8 @@ class Utterance:
     duration_s: float
     #: processor time that each language's model took for it, seconds
     computed_s: Mapping[Language, float] = field(default_factory=dict)
+    #: whether the language decided on was heard again; None where it has no second pass
+    second_pass: SecondPassOutcome | None = None
 
     @property
     def recognition(self) -> Recognition:
@@ -173,12 +175,18 @@ class _Channel:
         self.endpoint = False
         return recognition
 
-    def again(self, heard: Recognition) -> Recognition:
-        """What a second pass, where there is one, makes of what was heard."""
+    def again(
+        self, heard: Recognition, *, has_time: bool
+    ) -> tuple[Recognition, SecondPassOutcome | None]:
+        """What a second pass, where there is one and time for it, makes of what was heard."""
         if not isinstance(self.recogniser, TwoPassRecogniser):
-            return heard
+            return heard, None
+        if not self.recogniser.wants(heard):
+            return heard, SecondPassOutcome.SURE
+        if not has_time:
+            return heard, SecondPassOutcome.BUSY
         with self._timed():
-            return self.recogniser.again(heard)
+            return self.recogniser.again(heard), SecondPassOutcome.AGAIN
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -526,8 +534,10 @@ class BilingualRecogniser:
         if self._decider.is_noise(recognitions):
             recognitions = {k: replace(r, hypotheses=()) for k, r in recognitions.items()}
         decision = self._decide(recognitions)
-        if again and (heard := recognitions.get(decision.language)) is not None:
-            anew = self._channels[decision.language].again(heard)
+        second_pass = None
+        if (heard := recognitions.get(decision.language)) is not None:
+            channel = self._channels[decision.language]
+            anew, second_pass = channel.again(heard, has_time=again)
             recognitions = {**recognitions, decision.language: anew}
         utterance = Utterance(
             language=decision.language,
@@ -536,6 +546,7 @@ class BilingualRecogniser:
             start_s=self._seconds(self._start),
             duration_s=self._seconds(self._now - self._start),
             computed_s={code: self._channels[code].computed_s for code in self._listening},
+            second_pass=second_pass,
         )
         for channel in self._channels.values():
             channel.computed_s = 0.0

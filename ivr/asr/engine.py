@@ -11,11 +11,12 @@ one channel, at ``rate_hz``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from ivr.language import Language
 
-__all__ = ["Engine", "Hypothesis", "Recogniser", "Recognition", "Word"]
+__all__ = ["Engine", "Hypothesis", "Recogniser", "Recognition", "SecondPassOutcome", "Word"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,17 @@ class Recognition:
     def text(self) -> str:
         """The text of the best hypothesis, empty where nothing was recognised."""
         return self.hypotheses[0].text if self.hypotheses else ""
+
+
+class SecondPassOutcome(StrEnum):
+    """What became of a finished utterance where a second pass may hear it again."""
+
+    #: it was heard again
+    AGAIN = "again"
+    #: there was no need: the first pass was sure of it, or heard no words
+    SURE = "sure"
+    #: there was need and no time: it is what the first pass heard
+    BUSY = "busy"
 
 
 class Recogniser(Protocol):

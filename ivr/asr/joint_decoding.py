@@ -34,7 +34,16 @@ from ivr.errors import ModelError
 from ivr.language import Language
 from ivr.onnx_session import load_network
 
-__all__ = ["LABELS", "NETWORK", "SAMPLES", "SURE", "WEIGHTS", "JointDecoder", "is_joint"]
+__all__ = [
+    "LABELS",
+    "NETWORK",
+    "SAMPLES",
+    "SURE",
+    "WEIGHTS",
+    "JointDecoder",
+    "check_goes_with",
+    "is_joint",
+]
 
 NETWORK: Final = "conformer.onnx"
 SAMPLES, LABELS = "samples", "labels"
@@ -53,6 +62,31 @@ _Floats = npt.NDArray[np.float32]
 def is_joint(path: Path) -> bool:
     """Whether a directory holds a network of this kind."""
     return (path / NETWORK).exists()
+
+
+def check_goes_with(path: Path, first: Path, language: Language) -> None:
+    """See that a network of this kind goes with a streaming model, without loading the latter.
+
+    Args:
+        path: directory of the network.
+        first: directory of the streaming model.
+        language: what both are to hear.
+
+    Raises:
+        ModelError: the network cannot be read or is another one, or ``first`` is none of Kapok's
+            models of the same units.
+    """
+    labels = json.loads(_open(path).get_modelmeta().custom_metadata_map.get(LABELS, "{}"))
+    if language.value not in labels:
+        raise ModelError(
+            f"{path / NETWORK} is another network: it was not written by "
+            f"training.export_conformer for {language.value}"
+        )
+    if not supports_hot_words(first) or _lines(first / "units.txt") != labels[language.value]:
+        raise ModelError(
+            f"{first}: {path} hears again what Kapok's own models of the same units have "
+            f"heard, and this is none; name another model, or {_OTHERWISE}"
+        )
 
 
 class JointDecoder:
@@ -86,30 +120,22 @@ class JointDecoder:
         Raises:
             ModelError: a file cannot be read, is no such network, or does not go with ``first``.
         """
-        file = path / NETWORK
-        session = _session(file, file.stat().st_mtime_ns if file.exists() else 0)
-        labels = json.loads(session.get_modelmeta().custom_metadata_map.get(LABELS, "{}"))
-        if language.value not in labels:
-            raise ModelError(
-                f"{file} is another network: it was not written by training.export_conformer for "
-                f"{language.value}"
-            )
-        if not supports_hot_words(first) or _lines(first / "units.txt") != labels[language.value]:
-            raise ModelError(
-                f"{first}: {path} hears again what Kapok's own models of the same units have "
-                f"heard, and this is none; name another model, or {_OTHERWISE}"
-            )
+        check_goes_with(path, first, language)
         graph, words, _ = graph_with(first, hot_words, language)
         network, search = _network(first / "am" / "final.mdl"), BeamSearch(graph)
         search.best(np.zeros((1, network.outputs), np.float32), 1)  # compiles it, once a machine
-        return cls(session, network, search, words, language)
+        return cls(_open(path), network, search, words, language)
+
+    def wants(self, heard: Recognition) -> bool:
+        """Whether there are words, of which the first pass is not sure."""
+        return heard.best is not None and heard.best.confidence < SURE
 
     def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
         """What both make of an utterance (s16le), at most ``count`` hypotheses.
 
         Where the first pass is sure, or both find no words, what the first pass heard.
         """
-        if heard.best is None or heard.best.confidence >= SURE:
+        if heard.best is None or not self.wants(heard):
             return heard
         resampler = Resampler(rate_hz, RATE_HZ)
         audio = np.frombuffer(resampler.resample(pcm) + resampler.flush(), "<i2")
@@ -163,6 +189,11 @@ def _network(file: Path) -> Nnet3:
 
 def _lines(file: Path) -> list[str]:
     return file.read_text(encoding="utf-8").split()
+
+
+def _open(path: Path) -> Any:
+    file = path / NETWORK
+    return _session(file, file.stat().st_mtime_ns if file.exists() else 0)
 
 
 @functools.lru_cache(maxsize=2)

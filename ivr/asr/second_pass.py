@@ -38,6 +38,10 @@ _TRUST = 0.8
 class SecondPass(Protocol):
     """What hears a finished utterance again; safe to use from several threads."""
 
+    def wants(self, heard: Recognition) -> bool:
+        """Whether it would hear again what the first pass made of an utterance."""
+        ...
+
     def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
         """What this one makes of an utterance (s16le), at most ``count`` hypotheses."""
         ...
@@ -88,6 +92,10 @@ class SenseVoice:
                 model=str(network), tokens=str(tokens), language=_NAMES[language]
             )
         )
+
+    def wants(self, heard: Recognition) -> bool:
+        """Whether there are words."""
+        return heard.best is not None
 
     def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
         """Its own text first, then what the first pass heard."""
@@ -176,9 +184,13 @@ class TwoPassRecogniser:
         self._audio.clear()
         return self._first.finish()
 
+    def wants(self, heard: Recognition) -> bool:
+        """Whether the second pass would hear it again."""
+        return self._second.wants(heard)
+
     def again(self, heard: Recognition) -> Recognition:
         """What the second pass makes of the utterance that was finished last."""
-        if heard.best is None:
+        if not self.wants(heard):
             return heard
         return self._second.again(heard, self._finished, self.rate_hz, count=self._alternatives)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ivr.asr.engine import Hypothesis
+from ivr.asr.engine import Hypothesis, SecondPassOutcome
 from ivr.call.events import Event
 from ivr.language import Language
 
@@ -26,6 +26,8 @@ class Final:
     #: how long the utterance was, seconds, and the processor time each language's model took
     audio_s: float = 0.0
     computed_s: Mapping[Language, float] = field(default_factory=dict)
+    #: whether the utterance was heard again; None where there is no second pass
+    second_pass: SecondPassOutcome | None = None
 
     @property
     def text(self) -> str:

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.asr.hot_words import supports_hot_words
+from ivr.asr.joint_decoding import check_goes_with, is_joint
 from ivr.call.prompt_audio import PromptAudio
 from ivr.call.prompts import load_prompts
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, ModelError
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue, load_catalogue
 from ivr.queues.experiment_staff import agent_hours
@@ -39,12 +40,15 @@ def command(path: Path | None, config: Path | None, as_json: bool, strict: bool)
     Every fault is printed in a line of its own, with line, column and how to mend it; so is every
     warning: too few phrases, phrases of different queues that sound alike, queues to which none of
     their phrases leads, phrases that the speech models of the settings cannot write, prompts whose
-    recording is missing, cannot be read or says an older text. The exit status is 0 where the file
-    can be used, even with warnings, and 1 where it cannot.
+    recording is missing, cannot be read or says an older text. Of a kapok.yaml it is also checked
+    that a second pass goes with the speech models it names. The exit status is 0 where the file can
+    be used, even with warnings, and 1 where it cannot.
     """
     try:
         if path is not None and path.name == SETTINGS_FILE.name:
-            _report_settings(path, load_settings(path), as_json=as_json)
+            settings = load_settings(path)
+            _check_second_passes(settings)
+            _report_settings(path, settings, as_json=as_json)
             return
         if path is not None and _is_scenario(path):
             _report_scenario(path, load_scenario(path), as_json=as_json, strict=strict)
@@ -127,7 +131,10 @@ def _report_error(path: Path | None, error: ConfigError, *, as_json: bool) -> No
 
 def _errors(error: ConfigError) -> list[dict[str, Any]]:
     if not isinstance(error, FaultsError):
-        return [{"file": None, "line": None, "column": None, "what": str(error), "mend": None}]
+        return [
+            {"file": None, "line": None, "column": None, "what": line, "mend": None}
+            for line in str(error).splitlines()
+        ]
     return [
         {
             "file": error.name,
@@ -220,6 +227,20 @@ def _report_scenario(path: Path, scenario: Scenario, *, as_json: bool, strict: b
         click.echo(f"OK {path}")
     if strict and warnings:
         sys.exit(1)
+
+
+def _check_second_passes(settings: Settings) -> None:
+    """ConfigError where a second pass does not go with its streaming model; both are there."""
+    faults = []
+    for language, chosen in settings.languages.items():
+        second = chosen.second_pass
+        if second is not None and is_joint(second) and chosen.model.is_dir():
+            try:
+                check_goes_with(second, chosen.model, language)
+            except ModelError as error:
+                faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(dict.fromkeys(faults)))
 
 
 def _report_settings(path: Path, settings: Settings, *, as_json: bool) -> None:

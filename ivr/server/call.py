@@ -371,6 +371,8 @@ class Call:
             for code, computed_s in turn.final.computed_s.items():
                 audio_s = turn.final.audio_s
                 self._desk.metrics.real_time_factor(code, computed_s=computed_s, audio_s=audio_s)
+            if turn.final.second_pass is not None:
+                self._desk.metrics.second_pass(turn.final.second_pass)
             decision = turn.final.added.get("decision")
             self._trace.utterance(latency_s=latency_s, language=language, decision=decision)
             if "error" in turn.final.added:

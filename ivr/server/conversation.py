@@ -564,6 +564,7 @@ class Conversation:
             added=added,
             audio_s=utterance.duration_s,
             computed_s=utterance.computed_s,
+            second_pass=utterance.second_pass,
         )
         return Turn(final=final, events=events)
 

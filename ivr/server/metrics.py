@@ -141,6 +141,11 @@ class Metrics:
             "Seconds of computing for a second of audio, an utterance each, by language model.",
             ["language"], buckets=_RATIO_BUCKETS, registry=r,
         )  # fmt: skip
+        self._second_pass = Counter(
+            "kapok_second_pass_utterances",
+            "Utterances where there is a second pass, by whether it heard them again.",
+            ["outcome"], registry=r,
+        )  # fmt: skip
         self._failures = Counter(
             "kapok_recognition_failures", "Calls whose recognition failed; a person takes them.",
             registry=r,
@@ -228,6 +233,10 @@ class Metrics:
         """A language's model computed ``computed_s`` for ``audio_s`` of audio."""
         if audio_s > 0:
             self._rtf.labels(language).observe(computed_s / audio_s)
+
+    def second_pass(self, outcome: str) -> None:
+        """An utterance was heard ``again``, need not be (``sure``), or was not (``busy``)."""
+        self._second_pass.labels(outcome).inc()
 
     def recognition_failed(self) -> None:
         """A call's recognition cannot go on."""

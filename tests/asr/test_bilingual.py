@@ -14,7 +14,7 @@ from tone_model import CANTONESE_WORDS, MANDARIN_WORDS, RATE_HZ, say, tone
 
 from ivr.asr import language_decision
 from ivr.asr.bilingual import BilingualRecogniser, EndpointRules, Heard
-from ivr.asr.engine import Recogniser, Recognition
+from ivr.asr.engine import Recogniser, Recognition, SecondPassOutcome
 from ivr.asr.language_decision import LanguageDecider, Weights
 from ivr.asr.second_pass import TwoPassEngine
 from ivr.asr.voice_gate import VoiceGate
@@ -319,10 +319,14 @@ class Deaf(Late):
 
 
 class Shouting:
-    """A second pass that says all louder, and counts how often it was asked."""
+    """A second pass that says all louder but what is sure, and counts how often it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *sure: str) -> None:
         self.heard: list[tuple[str, int]] = []
+        self._sure = sure
+
+    def wants(self, heard: Recognition) -> bool:
+        return heard.best is not None and heard.text not in self._sure
 
     def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
         self.heard.append((heard.text, len(pcm)))
@@ -351,6 +355,44 @@ def test_only_the_language_decided_on_is_heard_again(
     call.accept(bytes(RATE_HZ))
     assert call.finish().text == ""
     assert len(second.heard) == 2
+
+
+def test_what_became_of_an_utterance_is_told_with_it(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    second = Shouting("我想查吓社保")
+    engines = [TwoPassEngine(engine, second) for engine in (mandarin, cantonese)]
+    call = make(recognisers={engine.language: engine.recogniser() for engine in engines})
+    found = []
+    for pcm, has_time in (
+        (MANDARIN, True),
+        (MANDARIN, False),
+        (CANTONESE, True),
+        (CANTONESE, False),
+        (bytes(RATE_HZ), False),
+    ):
+        feed(call, pcm)
+        utterance = call.finish(has_time)
+        found.append((utterance.text, utterance.second_pass))
+    again, sure, busy = SecondPassOutcome
+    assert found == [
+        ("我要社保!", again),
+        ("我要社保", busy),
+        ("我想查吓社保", sure),
+        ("我想查吓社保", sure),
+        ("", sure),
+    ]
+    assert len(second.heard) == 1
+
+
+def test_only_a_language_with_a_second_pass_tells_of_one(
+    mandarin: VoskEngine, cantonese: VoskEngine
+) -> None:
+    two_passes = TwoPassEngine(mandarin, Shouting())
+    call = make(recognisers={CMN: two_passes.recogniser(), YUE: cantonese.recogniser()})
+    for pcm, outcome in ((MANDARIN, SecondPassOutcome.AGAIN), (CANTONESE, None)):
+        feed(call, pcm)
+        assert call.finish().second_pass is outcome
 
 
 def test_silence_is_decoded_once_a_voice_follows_it(

@@ -19,7 +19,7 @@ from ivr.asr.engine import Hypothesis, Recognition, Word
 from ivr.asr.factory import EngineFactory
 from ivr.asr.features import mfcc
 from ivr.asr.hot_words import graph_with
-from ivr.asr.joint_decoding import NETWORK, SURE, JointDecoder, is_joint
+from ivr.asr.joint_decoding import NETWORK, SURE, JointDecoder, check_goes_with, is_joint
 from ivr.asr.second_pass import TwoPassEngine, load_second_pass
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.audio.files import read_audio
@@ -125,6 +125,7 @@ def test_what_is_heard_again(decoders: dict[Language, JointDecoder]) -> None:
 def test_nothing_and_noise_stay_what_they_were(decoders: dict[Language, JointDecoder]) -> None:
     decoder = decoders[CMN]
     nothing = Recognition((), duration_s=1.0)
+    assert not decoder.wants(nothing)
     assert decoder.again(nothing, bytes(32_000), 8000, count=5) is nothing
     something = heard()
     assert decoder.again(something, bytes(1000), 8000, count=5) is something  # too short
@@ -134,7 +135,9 @@ def test_nothing_and_noise_stay_what_they_were(decoders: dict[Language, JointDec
 def test_what_is_sure_is_not_heard_again(decoders: dict[Language, JointDecoder]) -> None:
     pcm, _ = calls(CMN, 1)[0]
     sure = heard(confidence=SURE)
+    assert not decoders[CMN].wants(sure)
     assert decoders[CMN].again(sure, pcm, 8000, count=5) is sure
+    assert decoders[CMN].wants(heard(confidence=SURE - 0.01))
 
 
 def test_audio_at_another_rate(decoders: dict[Language, JointDecoder]) -> None:
@@ -195,6 +198,18 @@ def test_another_streaming_model_is_refused(tmp_path: Path) -> None:
         JointDecoder.load(SECOND, tmp_path, CMN)
     with pytest.raises(ModelError, match="of the same units have heard, and this is none"):
         JointDecoder.load(SECOND, MODELS / "yue", CMN)
+
+
+def test_what_goes_together_is_told_from_the_labels_alone(tmp_path: Path) -> None:
+    for language in Language:
+        check_goes_with(SECOND, MODELS / language, language)
+    model = tmp_path / "cmn"
+    (model / "graph").mkdir(parents=True)
+    (model / "graph" / "HCLG.fst").touch()
+    shutil.copy(MODELS / "cmn" / "units.txt", model)
+    check_goes_with(SECOND, model, CMN)
+    with pytest.raises(ModelError, match="of the same units have heard, and this is none"):
+        check_goes_with(SECOND, model, YUE)
 
 
 def test_a_streaming_network_cut_off(tmp_path: Path) -> None:

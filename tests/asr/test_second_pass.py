@@ -104,7 +104,9 @@ def test_the_second_pass_gives_the_text(mandarin: VoskEngine, second: SenseVoice
     recogniser = TwoPassEngine(mandarin, second).recogniser()
     recogniser.accept(say(MANDARIN_WORDS, "我", "要"))
     assert recogniser.partial() == "我要"
-    first, *rest = recogniser.finish().hypotheses
+    heard = recogniser.finish_first()
+    assert recogniser.wants(heard)  # it does not say how sure it has to be
+    first, *rest = recogniser.again(heard).hypotheses
     assert first.text == "查社保"
     assert [word.text for word in first.words] == ["查", "社", "保"]
     assert rest[0].text == "我要"  # what the first pass heard still counts
@@ -115,7 +117,9 @@ def test_the_second_pass_gives_the_text(mandarin: VoskEngine, second: SenseVoice
 def test_where_nothing_was_said_it_is_not_asked(mandarin: VoskEngine, second: SenseVoice) -> None:
     recogniser = TwoPassEngine(mandarin, second).recogniser()
     recogniser.accept(tone(0, 2.0))
-    assert recogniser.finish().text == ""
+    heard = recogniser.finish_first()
+    assert not recogniser.wants(heard)
+    assert recogniser.again(heard).text == ""
 
 
 def test_utterances_do_not_touch_each_other(mandarin: VoskEngine, second: SenseVoice) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from audio_fixtures import effects
 from ivr.asr.bilingual import BilingualRecogniser, Utterance
+from ivr.asr.engine import SecondPassOutcome
 from ivr.asr.factory import load_speech
 from ivr.asr.worker import Idle
 from ivr.asr.workers import RemoteRecogniser, SpeechWorkers
@@ -235,11 +236,14 @@ async def test_nobody_waits_for_an_utterance_that_is_heard_again() -> None:
             ending = asyncio.create_task(asyncio.to_thread(call.finish))
             while not speech.waiting:  # noqa: ASYNC110 - a counter sets no event
                 await asyncio.sleep(0)
-            await other.accept_soon(unclear[:16_000])
+            await other.accept_soon(unclear[:32_000])
             # While one is heard again, another ends as the first pass heard it.
-            await asyncio.to_thread(other.finish)
+            missed = await asyncio.to_thread(other.finish)
             assert not ending.done()
-            assert (await ending).text
+            assert missed.second_pass is SecondPassOutcome.BUSY
+            heard = await ending
+            assert heard.text
+            assert heard.second_pass is SecondPassOutcome.AGAIN
         finally:
             speech.detach(loop)
 

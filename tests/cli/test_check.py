@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from ivr.asr.joint_decoding import JointDecoder
 from ivr.cli.check import command
+from ivr.errors import ModelError
+from ivr.language import Language
 
 ROOT = Path(__file__).parents[2]
 QUEUES = ROOT / "config" / "queues.yaml"
@@ -119,6 +122,32 @@ def test_settings_can_be_checked_too(tmp_path: Path):
     result = check(path, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["errors"][0]["what"].startswith("a whole number is needed")
+
+
+def write_settings(folder: Path, **models: Path) -> Path:
+    """A kapok.yaml with the second pass that ships behind these models."""
+    second = ROOT / "models" / "second"
+    rows = (f"  {k}: {{ model: {model}, second_pass: {second} }}\n" for k, model in models.items())
+    path = folder / "kapok.yaml"
+    path.write_text("languages:\n" + "".join(rows), encoding="utf-8")
+    return path
+
+
+def test_a_second_pass_that_does_not_go_with_the_models_is_an_error(tmp_path: Path):
+    ours, other = ROOT / "models", tmp_path / "models" / "vosk-model-small-cn-0.22"
+    other.mkdir(parents=True)
+    assert check(write_settings(tmp_path, cmn=ours / "cmn", yue=ours / "yue")).exit_code == 0
+    result = check(write_settings(tmp_path, cmn=other, yue=ours / "yue"))
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    with pytest.raises(ModelError) as servers:
+        JointDecoder.load(ours / "second", other, Language.MANDARIN)
+    assert result.stderr.splitlines() == [str(servers.value), "1 error"]
+    swapped = write_settings(tmp_path, cmn=ours / "yue", yue=ours / "cmn")
+    assert check(swapped).stderr.endswith("2 errors\n")
+    first, second = json.loads(check(swapped, "--json").stdout)["errors"]
+    assert first["what"].startswith(f"{ours / 'yue'}: {ours / 'second'} hears again what")
+    assert second["what"].startswith(f"{ours / 'cmn'}: {ours / 'second'} hears again what")
 
 
 def test_strict_minds_warnings(tmp_path: Path):

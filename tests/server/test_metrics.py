@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from ivr.asr.engine import SecondPassOutcome
 from ivr.server.metrics import Metrics
 
 #: Units that Prometheus' conventions know; a name that measures something ends in one.
@@ -126,6 +127,14 @@ def test_real_time_factor(metrics: Metrics) -> None:
     name = "kapok_recognition_real_time_factor_ratio"
     assert value(metrics, f"{name}_count", language="cmn") == 1
     assert value(metrics, f"{name}_sum", language="cmn") == pytest.approx(0.03)
+
+
+def test_second_pass(metrics: Metrics) -> None:
+    assert value(metrics, "kapok_second_pass_utterances_total", outcome="again") is None
+    for outcome in (SecondPassOutcome.AGAIN, SecondPassOutcome.BUSY, SecondPassOutcome.AGAIN):
+        metrics.second_pass(outcome)
+    assert value(metrics, "kapok_second_pass_utterances_total", outcome="again") == 2
+    assert value(metrics, "kapok_second_pass_utterances_total", outcome="busy") == 1
 
 
 def test_two_servers_do_not_share(metrics: Metrics) -> None:

@@ -8,6 +8,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ import trustme
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
+from ivr.asr.engine import Recognition
+from ivr.asr.factory import Speech
+from ivr.asr.second_pass import TwoPassEngine
 from ivr.language import Language
 from ivr.load.soak import tasks_of
 from ivr.server.access import Role, TokenFile, new_token
@@ -39,7 +43,7 @@ Served = Callable[..., AbstractAsyncContextManager[KapokServer]]
 def serve(services: Services, installation: Installation, tmp_path: Path) -> Served:
     @asynccontextmanager
     async def opened(
-        *, tls: TlsSettings | None = None, **limits: Any
+        *, tls: TlsSettings | None = None, services: Services = services, **limits: Any
     ) -> AsyncIterator[KapokServer]:
         settings = configured(installation.settings(), tmp_path, tls, limits)
         operations = Operations.open(settings, catalogue=services.catalogue, http_port=0)
@@ -107,9 +111,34 @@ async def test_a_call_is_counted_and_its_decision_asked_for(serve: Served, tmp_p
         audio_s = value(metrics, "kapok_audio_received_seconds_total", gateway="vosk")
         assert audio_s == pytest.approx(len(SAID) / 16_000)
         assert value(metrics, "kapok_calls", gateway="vosk", state="routing") is None  # over
+        assert b"kapok_second_pass_utterances_total{" not in metrics.text()  # there is none
     async with serve() as another:  # a node that has not seen the call, on the same store
         status, body = await get(f"{another.http_url}/calls/CA-77")
         assert (status, json.loads(body)["queue"]) == (200, "social_security")
+
+
+class Echo:
+    """A second pass that hears what the first one heard."""
+
+    def wants(self, heard: Recognition) -> bool:
+        return heard.best is not None
+
+    def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
+        return heard
+
+
+async def test_what_a_second_pass_heard_is_counted(serve: Served, services: Services) -> None:
+    assert isinstance(services.speech, Speech)
+    engines = {k: TwoPassEngine(engine, Echo()) for k, engine in services.speech.engines.items()}
+    speech = replace(services.speech, engines=engines)
+    async with serve(services=replace(services, speech=speech)) as server:
+        await call(server.url)
+        await server.wait_idle()
+        metrics, name = server._operations.metrics, "kapok_second_pass_utterances_total"
+        assert value(metrics, name, outcome="again") == 1
+        # The silence after it, which the end of the stream closes.
+        assert value(metrics, name, outcome="sure") == 1
+        assert value(metrics, name, outcome="busy") is None
 
 
 async def test_a_call_under_way_is_listed_and_measured(serve: Served) -> None:
