@@ -151,7 +151,7 @@ class _Model(BaseModel):
 class LanguageSettings(_Model):
     """The speech model of one language."""
 
-    engine: Literal["vosk", "sherpa"] = Field(default="vosk", examples=["engine: vosk"])
+    engine: Literal["vosk", "kapok", "sherpa"] = Field(default="vosk", examples=["engine: vosk"])
     model: HomePath = Field(examples=["model: models/cmn"])
     #: what hears each utterance again, once it is over: our own, or a SenseVoice directory
     second_pass: HomePath | None = Field(default=None, examples=["second_pass: models/second"])

@@ -2,7 +2,8 @@
 
     python -m training.evaluate                              # development set and fixtures
     python -m training.evaluate --sets tuning --languages yue      # held-out speakers
-    python -m training.evaluate --models work/onnx --engine sherpa     # the other engine
+    python -m training.evaluate --engine vosk                # the same by Vosk, or sherpa-onnx:
+    python -m training.evaluate --engine sherpa --models work/onnx
     python -m training.evaluate --second-pass models/second    # each utterance heard again
 
 Base-syllable error counts insertions, deletions and substitutions of toneless syllables; the
@@ -123,7 +124,7 @@ def evaluate(
     clips: list[Clip],
     language: Language,
     *,
-    engine: str = "vosk",
+    engine: str = "kapok",
     second_pass: Path | None = None,
     show: int = 0,
 ) -> dict[str, dict[str, float]]:
@@ -167,7 +168,7 @@ def onset(samples: np.ndarray) -> int:
 
 
 def language_accuracy(
-    models: Path, clips: list[Clip], *, engine: str = "vosk", speech_s: float | None = None
+    models: Path, clips: list[Clip], *, engine: str = "kapok", speech_s: float | None = None
 ) -> dict[str, float]:
     """Share of the utterances of each language whose language is decided right.
 
@@ -219,7 +220,7 @@ def main() -> None:
     """Command line."""
     p = places.parser(__doc__, "data", "work", "models")
     p.add_argument("--fixtures", type=Path, default=Path("audio_fixtures"))
-    p.add_argument("--engine", choices=EngineFactory().names, default="vosk")
+    p.add_argument("--engine", choices=EngineFactory().names, default="kapok")
     p.add_argument("--second-pass", type=Path, metavar="DIR", help="what hears utterances again")
     p.add_argument("--sets", choices=SETS, nargs="+", default=["development", "fixtures"])
     p.add_argument("--languages", nargs="+", default=["cmn", "yue"])

@@ -17,11 +17,15 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ivr.asr.engine import Engine, Recognition
-from ivr.asr.factory import LANGUAGE_NETWORK, LANGUAGE_WEIGHTS
+from ivr.asr.factory import (
+    GATED_FRAMES_PER_CHUNK,
+    LANGUAGE_NETWORK,
+    LANGUAGE_WEIGHTS,
+    EngineFactory,
+)
 from ivr.asr.language_decision import FEATURES, LanguageDecider, Weights, features, score_per_s
 from ivr.asr.models import model_id
 from ivr.asr.spoken_language import SpokenLanguageModel
-from ivr.asr.vosk_engine import VoskEngine
 from ivr.language import Language
 from training import espeak, line, places
 from training.corpus import RATE_HZ, Corpus, read_development
@@ -68,7 +72,7 @@ def listen(
 
 
 def training_samples(
-    engines: dict[Language, VoskEngine],
+    engines: Mapping[Language, Engine],
     network: SpokenLanguageModel | None,
     corpus: Corpus,
     factory: Factory,
@@ -142,7 +146,8 @@ def main() -> None:
     p.add_argument("--cuts", type=float, nargs="+", default=[8.0, 4.0, 1.8, 1.2], help="seconds")
     p.add_argument("--no-development", action="store_true", help="do not report on it")
     a = p.parse_args()
-    engines = {k: VoskEngine.load(a.models / k, k) for k in Language}
+    engine_factory = EngineFactory(frames_per_chunk=GATED_FRAMES_PER_CHUNK)
+    engines = {k: engine_factory.load("kapok", a.models / k, k) for k in Language}
     network = SpokenLanguageModel.load(a.models / LANGUAGE_NETWORK)
     corpus = Corpus.cached(a.data / "speech", a.work / "corpus.pickle")
     factory = Factory(corpus, a.data / "text", a.queues)

@@ -1,7 +1,7 @@
 """From the settings to what recognises the speech of a call.
 
-Engines are known by name; ``vosk`` and ``sherpa`` are built in. A model directory is loaded once,
-however many calls and languages use it.
+Engines are known by name; ``kapok``, ``vosk`` and ``sherpa`` are built in. A model directory is
+loaded once, however many calls and languages use it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import ClassVar
 from ivr.asr.bilingual import BilingualRecogniser, EndpointRules
 from ivr.asr.engine import Engine
 from ivr.asr.hot_words import add_hot_words, supports_hot_words
+from ivr.asr.kapok_engine import KapokEngine
 from ivr.asr.language_decision import LanguageDecider
 from ivr.asr.models import check_vosk_directory, model_id
 from ivr.asr.second_pass import TwoPassEngine, load_second_pass
@@ -57,7 +58,7 @@ class EngineFactory:
     Args:
         loaders: more engines, name -> function of a model path and a language.
         hot_words: words that Kapok's own models are to know besides; others go on without.
-        frames_per_chunk: of Vosk's network, see :meth:`VoskEngine.load`.
+        frames_per_chunk: of the network, see :meth:`VoskEngine.load`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class EngineFactory:
         self._vosk: dict[Path, VoskEngine] = {}
         self._sherpa: dict[Path, SherpaEngine] = {}
         self._loaders: dict[str, Loader] = {
+            "kapok": self._load_kapok,
             "vosk": self._load_vosk,
             "sherpa": self._load_sherpa,
             **(loaders or {}),
@@ -118,16 +120,30 @@ class EngineFactory:
         with tempfile.TemporaryDirectory(prefix="kapok-") as folder:
             laid_out = Path(folder, path.name)
             refused = add_hot_words(path, self._hot_words, language, laid_out)
-            if refused:
-                _log.warning("%s: the model cannot spell %s", path, ", ".join(refused))
+            _warn_of(refused, path)
             loaded = VoskEngine.load(laid_out, language, frames_per_chunk=self._frames_per_chunk)
             return loaded.found_in(plain)
+
+    def _load_kapok(self, path: Path, language: Language) -> Engine:
+        engine = KapokEngine.load(
+            path,
+            language,
+            hot_words=self._hot_words,
+            frames_per_chunk=self._frames_per_chunk,
+        )
+        _warn_of(engine.model.refused, path)
+        return engine
 
     def _load_sherpa(self, path: Path, language: Language) -> Engine:
         key = path.resolve()
         if key not in self._sherpa:
             self._sherpa[key] = SherpaEngine.load(path, language)
         return self._sherpa[key].for_language(language)
+
+
+def _warn_of(refused: Sequence[str], path: Path) -> None:
+    if refused:
+        _log.warning("%s: the model cannot spell %s", path, ", ".join(refused))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-__all__ = ["COEFFICIENTS", "HOP", "RATE_HZ", "WINDOW", "dct", "linear", "mel_edges", "mfcc"]
+__all__ = [
+    "COEFFICIENTS",
+    "HOP",
+    "RATE_HZ",
+    "WINDOW",
+    "MfccStream",
+    "dct",
+    "linear",
+    "mel_edges",
+    "mfcc",
+]
 
 RATE_HZ = 8000
 COEFFICIENTS = 40
@@ -23,6 +33,9 @@ _FFT = 256
 _BAND_HZ = (20.0, RATE_HZ / 2 - 200.0)
 _LIFTER = 22.0
 _PREEMPHASIS = 0.97
+#: Samples before the first frame's 10 ms that its window holds: windows are centred, and mirrored
+#: at the ends (``snip-edges=false``).
+_BEFORE = WINDOW // 2 - HOP // 2
 
 Floats = npt.NDArray[np.float32]
 
@@ -65,15 +78,6 @@ def dct() -> Floats:
     return np.asarray(dct * lifter, np.float32)
 
 
-def _framed(samples: Floats) -> Floats:
-    """(frames, 200): windows centred every 10 ms, mirrored at the ends (``snip-edges=false``)."""
-    count = (len(samples) + HOP // 2) // HOP
-    start = HOP // 2 - WINDOW // 2
-    end = start + (count - 1) * HOP + WINDOW
-    padded = np.pad(samples, (-start, max(0, end - len(samples))), mode="symmetric")
-    return np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: count * HOP : HOP]
-
-
 def _spectrum(frames: Floats) -> npt.NDArray[np.complex64]:
     frames = frames - frames.mean(1, keepdims=True)
     emphasised = np.empty_like(frames)
@@ -95,10 +99,39 @@ def linear() -> tuple[Floats, Floats]:
 
 def mfcc(samples: npt.ArrayLike) -> Floats:
     """(frames, 40) MFCCs, one frame every 10 ms, of 8 kHz samples in the range of int16."""
-    x = np.asarray(samples, np.float32)
-    if len(x) < WINDOW:
-        return np.zeros((0, COEFFICIENTS), np.float32)
-    spectrum = _spectrum(_framed(x))
+    return MfccStream().accept(np.asarray(samples, np.float32), last=True)
+
+
+class MfccStream:
+    """The same along one utterance, as its samples come."""
+
+    def __init__(self) -> None:
+        self._samples = np.zeros(0, np.float32)  # from the beginning of the next window on
+        self._begun = False
+
+    def accept(self, samples: Floats, *, last: bool = False) -> Floats:
+        """(frames, 40) that can be told now, all that are left with the ``last`` samples."""
+        x = np.concatenate([self._samples, samples])
+        if not self._begun:
+            if len(x) < WINDOW:
+                self._samples = x
+                return np.zeros((0, COEFFICIENTS), np.float32)
+            x = np.pad(x, (_BEFORE, 0), mode="symmetric")
+            self._begun = True
+        if last:  # as many frames as have their middle in the utterance
+            count = max(0, (len(x) - _BEFORE + HOP // 2) // HOP)
+            x = np.pad(x, (0, max(0, (count - 1) * HOP + WINDOW - len(x))), mode="symmetric")
+        else:
+            count = (len(x) - WINDOW) // HOP + 1 if len(x) >= WINDOW else 0
+        self._samples = x[count * HOP :]
+        if not count:
+            return np.zeros((0, COEFFICIENTS), np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(x, WINDOW)
+        return _coefficients(windows[: count * HOP : HOP])
+
+
+def _coefficients(frames: Floats) -> Floats:
+    spectrum = _spectrum(frames)
     power = spectrum.real**2 + spectrum.imag**2
     mel = np.log(np.maximum(power[:, : _FFT // 2] @ _filters(), np.finfo(np.float32).eps))
     return np.asarray(mel @ dct(), np.float32)

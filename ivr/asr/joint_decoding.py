@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import json
-import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +22,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ivr.asr.beam_search import BeamSearch, Found
+from ivr.asr.beam_search import Found
 from ivr.asr.engine import Recognition
 from ivr.asr.features import HOP, RATE_HZ, WINDOW, mfcc
-from ivr.asr.hot_words import graph_with, supports_hot_words
-from ivr.asr.n_best import UNKNOWN_WORDS, WordPath, to_recognition
-from ivr.asr.nnet3 import Nnet3, read_nnet3
+from ivr.asr.hot_words import supports_hot_words
+from ivr.asr.kapok_engine import STRIDE, KapokModel
+from ivr.asr.n_best import WordPath, to_recognition
 from ivr.audio.resample import Resampler
 from ivr.errors import ModelError
 from ivr.language import Language
@@ -49,10 +48,10 @@ NETWORK: Final = "conformer.onnx"
 SAMPLES, LABELS = "samples", "labels"
 #: Of the log-likelihoods of the streaming network, and of the one that hears the whole utterance.
 WEIGHTS: Final = (0.7, 0.4)
+#: Of the search by both (:class:`ivr.asr.beam_search.BeamSearch`).
+LIMITS: Final[dict[str, Any]] = {"beam": 11.0, "lattice_beam": 6.0, "most_active": 3000}
 #: Where the first pass is as sure of its best hypothesis, it is right about as often as both.
 SURE: Final = 0.7
-_FRAME_S: Final = 0.03
-_STRIDE: Final = 3  # frames of the features
 _SHORTEST: Final = 10 * HOP
 _OTHERWISE: Final = "take second_pass out of config/kapok.yaml"
 
@@ -92,18 +91,10 @@ def check_goes_with(path: Path, first: Path, language: Language) -> None:
 class JointDecoder:
     """Both networks and the graph of one language; safe to use from several threads."""
 
-    def __init__(
-        self,
-        session: Any,
-        first: Nnet3,
-        search: BeamSearch,
-        words: Sequence[str],
-        language: Language,
-    ) -> None:
+    def __init__(self, session: Any, first: KapokModel, language: Language) -> None:
         self._session = session
         self._first = first
-        self._search = search
-        self._words = words
+        self._search = first.search.with_limits(**LIMITS)
         self._language = language
 
     @classmethod
@@ -121,16 +112,21 @@ class JointDecoder:
             ModelError: a file cannot be read, is no such network, or does not go with ``first``.
         """
         check_goes_with(path, first, language)
-        graph, words, _ = graph_with(first, hot_words, language)
-        network, search = _network(first / "am" / "final.mdl"), BeamSearch(graph)
-        search.best(np.zeros((1, network.outputs), np.float32), 1)  # compiles it, once a machine
-        return cls(_open(path), network, search, words, language)
+        return cls(_open(path), KapokModel.load(first, language, hot_words=hot_words), language)
 
     def wants(self, heard: Recognition) -> bool:
         """Whether there are words, of which the first pass is not sure."""
         return heard.best is not None and heard.best.confidence < SURE
 
-    def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
+    def again(
+        self,
+        heard: Recognition,
+        pcm: bytes,
+        rate_hz: int,
+        *,
+        count: int,
+        scores: _Floats | None = None,
+    ) -> Recognition:
         """What both make of an utterance (s16le), at most ``count`` hypotheses.
 
         Where the first pass is sure, or both find no words, what the first pass heard.
@@ -141,24 +137,26 @@ class JointDecoder:
         audio = np.frombuffer(resampler.resample(pcm) + resampler.flush(), "<i2")
         if len(audio) < _SHORTEST:
             return heard
-        found = self._search.best(self.scores(audio.astype(np.float32)), count)
+        found = self._search.best(self.scores(audio.astype(np.float32), scores), count)
         end_s = heard.best.words[-1].end_s
         paths = [self._path(one, end_s) for one in found]
         again = to_recognition(paths, duration_s=heard.duration_s)
         return replace(again, score=heard.score) if again.best else heard
 
-    def scores(self, samples: _Floats) -> _Floats:
+    def scores(self, samples: _Floats, first: _Floats | None = None) -> _Floats:
         """(frames of 30 ms, labels) log-likelihoods of an utterance by both, up to a constant.
 
-        ``samples``: (n,) at 8 kHz in the range of int16.
+        ``samples``: (n,) at 8 kHz in the range of int16; ``first``: what the streaming network
+        said, where that is known.
         """
         second = self._by_whole(samples)
-        first = self._first.log_likelihoods(mfcc(samples), every=_STRIDE)[: len(second)]
-        return np.asarray(WEIGHTS[0] * first + WEIGHTS[1] * second, np.float32)
+        if first is None:
+            first = self._first.network.log_likelihoods(mfcc(samples), every=STRIDE)
+        return np.asarray(WEIGHTS[0] * first[: len(second)] + WEIGHTS[1] * second, np.float32)
 
     def _by_whole(self, samples: _Floats) -> _Floats:
         """Frames at the edges see the samples mirrored, as in Kaldi's ``snip-edges=false``."""
-        frames = (len(samples) + HOP // 2) // HOP // _STRIDE * _STRIDE
+        frames = (len(samples) + HOP // 2) // HOP // STRIDE * STRIDE
         before = WINDOW // 2 - HOP // 2
         after = max(0, (frames - 1) * HOP + WINDOW - before - len(samples))
         padded = np.pad(samples, (before, after), mode="symmetric")
@@ -167,24 +165,7 @@ class JointDecoder:
         return np.asarray(found, np.float32)
 
     def _path(self, found: Found, end_s: float) -> WordPath:
-        """With times: a word lasts from where the search is sure of it to the next one."""
-        starts = [round(_FRAME_S * frame, 3) for frame in found.frames]
-        ends = [*starts[1:], max([end_s, *starts[-1:]])]
-        named = zip((self._words[word] for word in found.words), starts, ends, strict=False)
-        words = tuple(row for row in named if row[0] not in UNKNOWN_WORDS)
-        return WordPath(words=words, score=-found.cost)
-
-
-def _network(file: Path) -> Nnet3:
-    try:
-        return read_nnet3(file)
-    except OSError as error:
-        raise ModelError(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, IndexError, StopIteration, struct.error) as error:
-        raise ModelError(
-            f"{file} is no network of Kapok's ({error}); copy the whole model directory again, or "
-            f"{_OTHERWISE}"
-        ) from error
+        return self._first.path(found, end_s, score=-found.cost)
 
 
 def _lines(file: Path) -> list[str]:

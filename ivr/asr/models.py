@@ -31,6 +31,7 @@ __all__ = [
     "first_bytes",
     "model_id",
     "read_card",
+    "read_options",
 ]
 
 #: What helps where a model is not whole.
@@ -172,8 +173,12 @@ def _one_of(path: Path, names: Iterable[str]) -> Path:
     return next((other for other in others if other.exists() and not first.exists()), first)
 
 
-def _options(path: Path) -> dict[str, str]:
-    """Options of a Kaldi configuration file: ``--name=value`` a line, ``#`` for comments."""
+def read_options(path: Path) -> dict[str, str]:
+    """Options of a Kaldi configuration file: ``--name=value`` a line, ``#`` for comments.
+
+    Raises:
+        ModelError: the file is missing or empty, or a line is something else.
+    """
     first_bytes(path)
     options: dict[str, str] = {}
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
@@ -188,7 +193,7 @@ def _options(path: Path) -> dict[str, str]:
 
 
 def _rate_hz(features: Path) -> int:
-    value = _options(features).get("sample-frequency", str(_KALDI_RATE_HZ))
+    value = read_options(features).get("sample-frequency", str(_KALDI_RATE_HZ))
     try:
         rate_hz = int(float(value))
     except (ValueError, OverflowError):
@@ -199,7 +204,9 @@ def _rate_hz(features: Path) -> int:
 
 
 def _check_decoding(path: Path) -> None:
-    if "endpoint.silence-phones" not in _options(path):  # Kaldi aborts at the first endpoint test
+    if "endpoint.silence-phones" not in read_options(
+        path
+    ):  # Kaldi aborts at the first endpoint test
         raise ModelError(
             f"{path}: --endpoint.silence-phones is missing; add the ids of the silence phones, "
             "for a CTC model --endpoint.silence-phones=1"

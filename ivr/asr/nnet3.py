@@ -7,7 +7,7 @@ and log-softmax, and the descriptors ``Append``, ``Offset``, ``Sum`` and ``Scale
 
 from __future__ import annotations
 
-import itertools
+import math
 import re
 import struct
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Component", "Nnet3", "Term", "read_nnet3"]
+__all__ = ["Component", "Nnet3", "Stream", "Term", "read_nnet3"]
 
 Floats = npt.NDArray[np.float32]
 _NODE = re.compile(rb"^(component|output)-node name=(\S+) (?:component=(\S+) )?input=(\S+)", re.M)
@@ -55,6 +55,15 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
+class _Reach:
+    """Which frames of a node the outputs of a stretch of time need."""
+
+    first: int  # from so many frames of 10 ms after the first output's
+    last: int  # to so many after the last output's
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Nnet3:
     """A network: its components, the later ones after those that they need, but for recurrence."""
 
@@ -70,47 +79,137 @@ class Nnet3:
         return widths[-1]
 
     def log_likelihoods(self, features: Floats, *, every: int) -> Floats:
-        """(ceil(frames / every), labels) of a whole utterance.
+        """(ceil(frames / every), labels) of a whole utterance; arguments as of :class:`Stream`."""
+        stream = Stream(self, every=every)
+        return stream.accept(features, last=True)
 
-        Args:
-            features: (frames of 10 ms, 40). As in Kaldi, the first frame stands for all that
-                would lie before it, and the last one for all after it.
-            every: frames from one output to the next; what is recurrent goes in these steps too.
+
+class Stream:
+    """A network along one utterance, as its features come.
+
+    Args:
+        network: the network.
+        every: frames of 10 ms from one output to the next; what is recurrent goes in these steps
+            too.
+
+    As in Kaldi, the first frame stands for all that would lie before it, and the last one for all
+    after it.
+    """
+
+    def __init__(self, network: Nnet3, *, every: int) -> None:
+        self._network = network
+        self._every = every
+        self._reach = _reach(network, every)
+        self._frames = self._done = 0  # frames that came, outputs that are known
+        #: of each node, what is known and still needed, and the frame of its first row
+        self._known: dict[str, tuple[int, Floats]] = {}
+        #: of the nodes that read what they were, by how much of it
+        self._decays = _decays(network)
+
+    def accept(self, features: Floats, *, last: bool = False) -> Floats:
+        """(outputs, labels): those that can be told now, all that are left with the ``last``.
+
+        ``features``: (frames of 10 ms, 40), those after what came before.
         """
-        times = self._times(np.arange(0, len(features), every))
-        values = {"input": features[np.clip(times["input"], 0, len(features) - 1)]}
-        by_name = {c.name: c for c in self.components}
-        for component in self.components:
-            if (at := times.get(component.name)) is None:
-                continue  # only recurrence needs it
-            parts = [
-                t.scale * values[t.node][np.searchsorted(times[t.node], at + t.offset)]
-                for t in component.terms
-                if not t.recurrent
-            ]
+        self._take_in(features)
+        hidden = 0 if last else self._network.right_context
+        count = max(0, -(-(self._frames - hidden) // self._every) - self._done)
+        if not count:
+            return np.zeros((0, self._network.outputs), np.float32)
+        begin = self._every * self._done
+        end = begin + self._every * (count - 1)
+        if (missing := end + self._network.right_context + 1 - self._frames) > 0:
+            at, rows = self._known["input"]
+            self._known["input"] = at, np.concatenate([rows, np.repeat(rows[-1:], missing, 0)])
+        for component in self._network.components:
+            if component.name in self._reach:
+                self._compute(component, begin, end)
+        self._done += count
+        _, told = self._known.pop(self._network.output)
+        for node, (at, rows) in self._known.items():
+            reach = self._reach[node]
+            unneeded = (end + self._every + reach.first - at) // reach.step
+            if node in self._decays:
+                unneeded = min(unneeded, len(rows) - 1)
+            self._known[node] = at + unneeded * reach.step, rows[unneeded:]
+        return told
+
+    def _take_in(self, features: Floats) -> None:
+        if not len(features):
+            return
+        if "input" not in self._known:
+            first = self._reach["input"].first
+            self._known["input"] = first, np.repeat(features[:1], -first, 0)
+        at, rows = self._known["input"]
+        self._known["input"] = at, np.concatenate([rows, features])
+        self._frames += len(features)
+
+    def _compute(self, component: Component, begin: int, end: int) -> None:
+        """The rows of a node up to what the output at ``end`` needs."""
+        reach = self._reach[component.name]
+        at, known = self._known.get(component.name, (begin + reach.first, None))
+        begin = at if known is None else at + len(known) * reach.step
+        count = (end + reach.last - begin) // reach.step + 1
+        if count <= 0:
+            return
+        parts = [
+            self._read(term, begin, reach.step, count)
+            for term in component.terms
+            if not term.recurrent
+        ]
+        if len(parts) == 1:
+            joined = parts[0]
+        else:
             joined = np.concatenate(parts, 1) if component.append else sum(parts[1:], parts[0])
-            for term in component.terms:
-                if term.recurrent:
-                    joined = _recurrent(joined, by_name[term.node].arrays[0])
-            values[component.name] = _applied(component, joined)
-        return values[self.output]
+        if (decays := self._decays.get(component.name)) is not None:
+            joined = _recurrent(joined, decays, None if known is None else known[-1])
+        value = _applied(component, joined)
+        if known is not None and len(known):
+            value = np.concatenate([known, value])
+        self._known[component.name] = at, value
 
-    def _times(self, wanted: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.int64]]:
-        """The frames at which each node's value is needed for those of the output."""
-        times = {self.output: wanted}
-        for component in reversed(self.components):
-            for term in component.terms if component.name in times else ():
-                if not term.recurrent:
-                    needed = times[component.name] + term.offset
-                    times[term.node] = np.union1d(times.get(term.node, needed), needed)
-        return times
+    def _read(self, term: Term, begin: int, step: int, count: int) -> Floats:
+        """``count`` rows of a node from ``begin`` on, as a term has them."""
+        at, rows = self._known[term.node]
+        its = self._reach[term.node].step
+        first, stride = (begin + term.offset - at) // its, step // its
+        read = rows[first : first + (count - 1) * stride + 1 : stride]
+        return read if term.scale == 1.0 else np.float32(term.scale) * read
 
 
-def _recurrent(values: Floats, decays: Floats) -> Floats:
+def _reach(network: Nnet3, every: int) -> dict[str, _Reach]:
+    """Of the output and all that it needs, but for recurrence."""
+    found = {network.output: _Reach(0, 0, every)}
+    for component in reversed(network.components):
+        reach = found.get(component.name)
+        for term in component.terms if reach else ():
+            if reach is None or term.recurrent:
+                continue
+            first, last = reach.first + term.offset, reach.last + term.offset
+            before = found.get(term.node)
+            if before is None:
+                found[term.node] = _Reach(first, last, reach.step)
+            else:
+                step = math.gcd(before.step, reach.step, first - before.first)
+                first, last = min(first, before.first), max(last, before.last)
+                found[term.node] = _Reach(first, last, step)
+    return found
+
+
+def _decays(network: Nnet3) -> dict[str, Floats]:
+    scales = {c.name: c.arrays[0] for c in network.components if c.kind == "scale"}
+    return {
+        c.name: scales[term.node] for c in network.components for term in c.terms if term.recurrent
+    }
+
+
+def _recurrent(values: Floats, decays: Floats, before: Floats | None) -> Floats:
     """Each row and, times ``decays``, the one before as it became."""
     out = values.copy()
-    for before, row in itertools.pairwise(out):
-        row += decays * before
+    for row in out:
+        if before is not None:
+            row += decays * before
+        before = row
     return out
 
 
@@ -118,7 +217,9 @@ def _applied(component: Component, x: Floats) -> Floats:
     match component.kind:
         case "affine":
             weight, bias = component.arrays
-            return np.asarray(x @ weight.T + bias, np.float32)
+            out: Floats = x @ weight.T
+            out += bias
+            return out
         case "scale":
             return x * component.arrays[0]
         case "bias":

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from ivr.asr.engine import Engine, Hypothesis, Recogniser, Recognition
 from ivr.asr.joint_decoding import JointDecoder, is_joint
+from ivr.asr.kapok_engine import KapokRecogniser
 from ivr.asr.n_best import join_words
 from ivr.asr.sherpa_engine import import_sherpa, try_in_process, words_of_tokens
 from ivr.asr.sherpa_models import check_sense_voice
@@ -42,8 +44,19 @@ class SecondPass(Protocol):
         """Whether it would hear again what the first pass made of an utterance."""
         ...
 
-    def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
-        """What this one makes of an utterance (s16le), at most ``count`` hypotheses."""
+    def again(
+        self,
+        heard: Recognition,
+        pcm: bytes,
+        rate_hz: int,
+        *,
+        count: int,
+        scores: npt.NDArray[np.float32] | None = None,
+    ) -> Recognition:
+        """What this one makes of an utterance (s16le), at most ``count`` hypotheses.
+
+        ``scores`` are what the first pass's network said of it, where it keeps that.
+        """
         ...
 
 
@@ -97,7 +110,15 @@ class SenseVoice:
         """Whether there are words."""
         return heard.best is not None
 
-    def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
+    def again(
+        self,
+        heard: Recognition,
+        pcm: bytes,
+        rate_hz: int,
+        *,
+        count: int,
+        scores: npt.NDArray[np.float32] | None = None,
+    ) -> Recognition:
         """Its own text first, then what the first pass heard."""
         hypothesis = self.hear(pcm, rate_hz)
         if hypothesis is None:
@@ -153,6 +174,7 @@ class TwoPassRecogniser:
         self._alternatives = alternatives
         self._audio = bytearray()
         self._finished = b""  # the audio of the last utterance
+        self._scores: npt.NDArray[np.float32] | None = None  # what the first pass said of it
 
     @property
     def language(self) -> Language:
@@ -182,7 +204,10 @@ class TwoPassRecogniser:
         """What the first pass heard; the second may be asked for with :meth:`again`."""
         self._finished = bytes(self._audio)
         self._audio.clear()
-        return self._first.finish()
+        heard = self._first.finish()
+        if isinstance(self._first, KapokRecogniser):
+            self._scores = self._first.finished_scores
+        return heard
 
     def wants(self, heard: Recognition) -> bool:
         """Whether the second pass would hear it again."""
@@ -192,7 +217,9 @@ class TwoPassRecogniser:
         """What the second pass makes of the utterance that was finished last."""
         if not self.wants(heard):
             return heard
-        return self._second.again(heard, self._finished, self.rate_hz, count=self._alternatives)
+        return self._second.again(
+            heard, self._finished, self.rate_hz, count=self._alternatives, scores=self._scores
+        )
 
     def reset(self) -> None:
         """Throw the utterance in progress away and start anew."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivr.asr.beam_search import BeamSearch
+from ivr.asr.beam_search import BeamSearch, Progress
 from ivr.asr.graph import _ARC, _STATE, Graph
 
 ROOT = Path(__file__).parents[2]
@@ -143,3 +143,75 @@ def test_few_active_states_find_something_in_a_real_graph() -> None:
     assert wide[0].cost <= narrow[0].cost + 1e-3
     every = list(itertools.pairwise(one.cost for one in wide))
     assert all(a <= b for a, b in every)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    states=graphs(),
+    blocks=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    seed=st.integers(0, 999),
+    lattice_beam=st.floats(0.1, 4),
+)
+def test_in_blocks_as_at_once(
+    states: list[tuple[float, list[Arc]]], blocks: list[int], seed: int, lattice_beam: float
+) -> None:
+    scores = np.random.default_rng(seed).normal(0, 1.5, (sum(blocks), LABELS)).astype(np.float32)
+    search = BeamSearch(graph_of(states), beam=1000, lattice_beam=lattice_beam, most_active=1000)
+    stream, at = search.stream(), 0
+    for block in blocks:
+        stream.accept(scores[at : at + block])
+        at += block
+        # What was pruned on the way cannot have been better than what is left.
+        whole = [one.cost for one in search.best(scores[:at], 20)]
+        assert [one.cost for one in stream.best(20)] == pytest.approx(whole, abs=1e-3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(states=graphs(), frames=st.integers(1, 5), seed=st.integers(0, 999))
+def test_progress_is_the_best_path(
+    states: list[tuple[float, list[Arc]]], frames: int, seed: int
+) -> None:
+    scores = np.random.default_rng(seed).normal(0, 1.5, (frames, LABELS)).astype(np.float32)
+    everywhere_over = [(0.0, out) for _, out in states]
+    ended = every_sentence(everywhere_over, scores)
+    stream = BeamSearch(graph_of(states), beam=1000, lattice_beam=1000, most_active=1000).stream()
+    stream.accept(scores)
+    progress = stream.progress()
+    assert progress.decoded == frames
+    assert 0 <= progress.silent <= frames
+    if ended:
+        assert ended[progress.words] == pytest.approx(min(ended.values()), abs=1e-4)
+        end = min(every_sentence(states, scores).values())
+        if any(math.isfinite(final) for final, _ in states) and progress.cost_of_end < math.inf:
+            assert progress.cost_of_end == pytest.approx(end - min(ended.values()), abs=1e-3)
+
+
+def test_silence_is_counted_from_the_end() -> None:
+    # One word of label 1, then label 0 without end.
+    states = [
+        (math.inf, [(3, 7, 0.0, 1), (1, 0, 0.0, 0)]),
+        (0.5, [(3, 0, 0.0, 1), (1, 0, 0.0, 2)]),
+        (0.5, [(1, 0, 0.0, 2)]),
+    ]
+    stream = BeamSearch(graph_of(states)).stream()
+    assert stream.progress() == Progress()
+    for labels, words, silent, cost_of_end in (
+        ([0, 0], (), 2, 9.5),
+        ([1, 1], (7,), 0, 0.5),
+        ([0, 0, 0], (7,), 3, 0.5),
+    ):
+        scores = np.full((len(labels), LABELS), -9.0, np.float32)
+        scores[np.arange(len(labels)), labels] = 0.0
+        stream.accept(scores)
+        progress = stream.progress()
+        assert (progress.words, progress.silent) == (words, silent)
+        assert progress.cost_of_end == pytest.approx(cost_of_end)
+    assert progress.decoded == 7
+
+
+def test_other_limits_share_the_graph() -> None:
+    search = BeamSearch(graph_of([(0.0, [(1, 1, 0.0, 0), (3, 2, 0.5, 0)])]))
+    other = search.with_limits(beam=5.0, lattice_beam=0.1, most_active=10)
+    assert other._graph is search._graph
+    scores = np.zeros((1, LABELS), np.float32)
+    assert len(other.best(scores, 9)) == 1 < len(search.best(scores, 9))

@@ -328,7 +328,9 @@ class Shouting:
     def wants(self, heard: Recognition) -> bool:
         return heard.best is not None and heard.text not in self._sure
 
-    def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
+    def again(
+        self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int, scores: object = None
+    ) -> Recognition:
         self.heard.append((heard.text, len(pcm)))
         louder = (replace(h, text=f"{h.text}!") for h in heard.hypotheses)
         return replace(heard, hypotheses=tuple(louder))

@@ -74,14 +74,14 @@ def test_a_model_directory_is_loaded_once(home: Path, monkeypatch: pytest.Monkey
 
 
 def test_an_unknown_engine_names_those_known(home: Path) -> None:
-    expected = r"languages\.yue\.engine is 'whisper'.*use one of sherpa, vosk"
+    expected = r"languages\.yue\.engine is 'whisper'.*use one of kapok, sherpa, vosk"
     with pytest.raises(ConfigError, match=expected):
         EngineFactory().load("whisper", home / "models/yue", YUE)
 
 
 def test_engines_can_be_added(home: Path) -> None:
     factory = EngineFactory({"mine": VoskEngine.load})
-    assert factory.names == ("mine", "sherpa", "vosk")
+    assert factory.names == ("kapok", "mine", "sherpa", "vosk")
     assert factory.load("mine", home / "models/yue", YUE).language is YUE
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-knf = pytest.importorskip(
-    "kaldi_native_fbank", reason="needs the training extra: pip install -e .[training]"
-)
-
-from ivr.asr.features import COEFFICIENTS, RATE_HZ, WINDOW, mfcc
+from ivr.asr.features import COEFFICIENTS, RATE_HZ, WINDOW, MfccStream, mfcc
 
 
 def kaldi_mfcc(samples: np.ndarray) -> np.ndarray:
+    knf = pytest.importorskip(
+        "kaldi_native_fbank", reason="needs the training extra: pip install -e .[training]"
+    )
     options = knf.MfccOptions()
     options.frame_opts.samp_freq = RATE_HZ
     options.frame_opts.dither = 0
@@ -44,3 +47,21 @@ def test_less_than_a_window_has_no_frames() -> None:
 
 def test_digital_silence_is_finite() -> None:
     assert np.isfinite(mfcc(np.zeros(2000))).all()
+
+
+@given(
+    length=st.integers(0, 2500),
+    blocks=st.lists(st.integers(1, 900), min_size=1, max_size=20),
+    seed=st.integers(0, 99),
+)
+def test_in_blocks_as_at_once(length: int, blocks: list[int], seed: int) -> None:
+    samples = (2000 * np.random.default_rng(seed).standard_normal(length)).astype(np.float32)
+    stream, told, at = MfccStream(), [], 0
+    for block in itertools.cycle(blocks):
+        told.append(stream.accept(samples[at : at + block], last=at + block >= length))
+        at += block
+        if at >= length:
+            break
+    whole = mfcc(samples)
+    assert np.concatenate(told).shape == whole.shape
+    assert np.allclose(np.concatenate(told), whole, atol=1e-3)

@@ -107,7 +107,7 @@ def test_one_configuration_line_changes_the_model(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     file = tmp_path / "config/kapok.yaml"
     text = (ROOT / "config/kapok.yaml").read_text(encoding="utf-8")
-    line = "  yue: { engine: vosk, model: models/yue, second_pass: models/second }"
+    line = "  yue: { engine: kapok, model: models/yue, second_pass: models/second }"
     assert line in text
     file.write_text(
         text.replace(line, f"  yue: {{ engine: vosk, model: {ROOT}/models/cmn }}").replace(
