@@ -3,7 +3,8 @@
     python -m bench.by_ear                 needs espeak-ng; some minutes
     python -m bench.by_ear --times 1       each utterance spoken once
     python -m bench.by_ear --others        in ten other voices, none of them in training either
-    python -m bench.by_ear --second-pass models/second     each utterance heard again
+    python -m bench.by_ear --alone         without a second pass
+    python -m bench.by_ear --languages yue
 
 The utterances of ``tests/intent/paraphrases.tsv`` that a queue answers are spoken by the espeak-ng
 voices of ``audio_fixtures/make.py``, which are in no training data, over a telephone band and
@@ -137,6 +138,7 @@ def main() -> None:
     p.add_argument("--times", type=int, default=3, help="that each utterance is spoken (3)")
     p.add_argument("--others", action="store_true", help="in other voices than the fixtures'")
     p.add_argument("--alone", action="store_true", help="without a second pass")
+    p.add_argument("--languages", nargs="+", type=Language, default=list(Language))
     a = p.parse_args()
     voices: Voices = OTHERS if a.others else VARIANTS
     if shutil.which("espeak-ng") is None:
@@ -151,7 +153,7 @@ def main() -> None:
     shown = Table("language", "line", "queue right", "routed", "wrong of these", "language right",
                   "utterances", title="Paraphrases as text and by ear")  # fmt: skip
     missed: dict[str, dict[str, str]] = {}
-    for language in Language:
+    for language in a.languages:
         chosen = [u for u in read_utterances() if u.language is language and u.is_queue]
         as_text = [
             Case(u.text, {language: [(u.text, 1.0)]}, language, expected=u.expected) for u in chosen

@@ -1,11 +1,11 @@
-"""The two engines on the same network, graph and audio: Vosk, and sherpa-onnx as the peer.
+"""Three engines on the same network, graph and audio: Kapok's own, Vosk and sherpa-onnx.
 
     python -m bench.engines
 
 The models of ``models/`` are converted for sherpa-onnx (``training.sherpa``; needs onnx and
 sherpa-onnx: ``pip install -e '.[test]'``). Each engine hears the fixtures' speech in blocks of
-0.2 s. Vosk gives up to ten hypotheses with posteriors, sherpa-onnx one: what that costs is in the
-figures.
+0.2 s, the first two through the network in blocks of 1.2 s as in the server. They give up to ten
+hypotheses with posteriors, sherpa-onnx one: what that costs is in the figures.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def main() -> None:
             results: dict[str, Heard] = {}
             for name, path in (
                 ("vosk", ROOT / "models" / language),
+                ("kapok", ROOT / "models" / language),
                 ("sherpa", Path(folder, language)),
             ):
                 begin = time.perf_counter()

@@ -41,6 +41,7 @@ from ivr.asr.factory import (
     LANGUAGE_WEIGHTS,
     EngineFactory,
 )
+from ivr.asr.kapok_engine import KapokModel
 from ivr.asr.language_decision import LanguageDecider
 from ivr.asr.second_pass import TwoPassEngine, load_second_pass
 from ivr.asr.spoken_language import SpokenLanguageModel
@@ -129,6 +130,7 @@ def evaluate(
     show: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Rates by source and in all, and the real-time factor of decoding one after the other."""
+    KapokModel.forget()
     began = time.monotonic()
     model: Engine = _as_on_calls().load(engine, folder, language)
     if second_pass is not None:

@@ -24,7 +24,7 @@ from ivr.asr.decoding_options import DecodingOptions, read_decoding_options
 from ivr.asr.engine import Recognition
 from ivr.asr.features import RATE_HZ, MfccStream
 from ivr.asr.hot_words import graph_with, supports_hot_words
-from ivr.asr.models import check_vosk_directory
+from ivr.asr.models import MEND, check_vosk_directory
 from ivr.asr.n_best import UNKNOWN_WORDS, WordPath, join_words, to_recognition
 from ivr.asr.nnet3 import Nnet3, Stream, read_nnet3
 from ivr.errors import AudioError, ModelError
@@ -69,6 +69,11 @@ class KapokModel:
         )
         return _loaded(path.resolve(), language, tuple(hot_words), changed)
 
+    @staticmethod
+    def forget() -> None:
+        """What is loaded next is read anew, as in a new process: to measure how long it takes."""
+        _loaded.cache_clear()
+
     def path(self, found: Found, end_s: float, *, score: float) -> WordPath:
         """Words by name: each lasts until the next begins, the last until ``end_s``."""
         starts = [round(FRAME_S * frame, 3) for frame in found.frames]
@@ -81,9 +86,9 @@ class KapokModel:
 def _loaded(
     path: Path, language: Language, hot_words: tuple[str, ...], changed: tuple[int, ...]
 ) -> KapokModel:
-    check_vosk_directory(path)
+    directory = check_vosk_directory(path)
     threadpool_limits(1, user_api="blas")  # other cores have other calls
-    if not supports_hot_words(path):
+    if not supports_hot_words(path) or directory.rate_hz != RATE_HZ:
         raise ModelError(
             f"{path}: engine: kapok runs Kapok's own models, and this is none; use engine: vosk"
         )
@@ -93,10 +98,7 @@ def _loaded(
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, IndexError, StopIteration, struct.error) as error:
-        raise ModelError(
-            f"{file} is no network of Kapok's ({error}); copy the whole model directory again, or "
-            "use engine: vosk"
-        ) from error
+        raise ModelError(f"{file} is no network of Kapok's ({error}); {MEND}") from error
     graph, words, refused = graph_with(path, hot_words, language)
     options = read_decoding_options(path / "conf" / "model.conf")
     search = BeamSearch(
@@ -106,7 +108,12 @@ def _loaded(
         most_active=options.max_active,
     )
     stream = search.stream()  # all of it is compiled now, once a machine
-    stream.accept(np.zeros((1, network.outputs), np.float32))
+    try:
+        stream.accept(np.zeros((1, network.outputs), np.float32))
+    except ValueError as error:
+        raise ModelError(
+            f"{path}: network and graph are of two models ({error}); {MEND}"
+        ) from error
     stream.progress()
     stream.best(1)
     return KapokModel(network, search, options, words, refused)

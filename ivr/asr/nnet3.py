@@ -103,6 +103,12 @@ class Stream:
         self._frames = self._done = 0  # frames that came, outputs that are known
         #: of each node, what is known and still needed, and the frame of its first row
         self._known: dict[str, tuple[int, Floats]] = {}
+        #: who reads each node, and how many frames later
+        self._readers: dict[str, list[tuple[str, int]]] = {node: [] for node in self._reach}
+        for component in network.components:
+            for term in component.terms if component.name in self._reach else ():
+                if not term.recurrent:
+                    self._readers[term.node].append((component.name, term.offset))
         #: of the nodes that read what they were, by how much of it
         self._decays = _decays(network)
 
@@ -125,14 +131,25 @@ class Stream:
             if component.name in self._reach:
                 self._compute(component, begin, end)
         self._done += count
-        _, told = self._known.pop(self._network.output)
+        _, told = self._known[self._network.output]
+        self._forget()
+        return told
+
+    def _forget(self) -> None:
+        """Keep of each node what those that read it have still to read."""
+        to_come = {
+            node: at + len(rows) * self._reach[node].step
+            for node, (at, rows) in self._known.items()
+        }
         for node, (at, rows) in self._known.items():
-            reach = self._reach[node]
-            unneeded = (end + self._every + reach.first - at) // reach.step
+            needed = min(
+                (to_come[reader] + offset for reader, offset in self._readers[node]),
+                default=to_come[node],
+            )
+            unneeded = min(max(0, (needed - at) // self._reach[node].step), len(rows))
             if node in self._decays:
                 unneeded = min(unneeded, len(rows) - 1)
-            self._known[node] = at + unneeded * reach.step, rows[unneeded:]
-        return told
+            self._known[node] = at + unneeded * self._reach[node].step, rows[unneeded:].copy()
 
     def _take_in(self, features: Floats) -> None:
         if not len(features):

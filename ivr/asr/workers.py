@@ -80,7 +80,10 @@ class SpeechWorkers:
         speech = cls(settings, hot_words=hot_words, workers=workers or settings.recognition.threads)
         starting = [speech._new()]
         try:
-            if any(entry.second_pass for _, entry in settings.languages.items()):
+            if any(
+                entry.second_pass or entry.engine == "kapok"
+                for _, entry in settings.languages.items()
+            ):
                 # It may compile a search, which the others then find compiled.
                 speech._take_in(starting[0])
             starting += [speech._new() for _ in range(speech._count - 1)]

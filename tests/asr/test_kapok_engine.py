@@ -148,6 +148,13 @@ def test_other_models_are_for_vosk(tmp_path: Path) -> None:
         KapokEngine.load(tmp_path / "broken", YUE)
 
 
+def test_network_and_graph_of_two_models_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(MODELS / "yue", tmp_path / "mixed")
+    shutil.copy(MODELS / "cmn/graph/HCLG.fst", tmp_path / "mixed/graph/HCLG.fst")
+    with pytest.raises(ModelError, match=r"of two models .*copy the whole model directory again"):
+        KapokEngine.load(tmp_path / "mixed", YUE)
+
+
 def test_a_model_is_loaded_once_until_it_changes(tmp_path: Path) -> None:
     shutil.copytree(MODELS / "yue", tmp_path / "yue")
     first = KapokEngine.load(tmp_path / "yue", YUE)
