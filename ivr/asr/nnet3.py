@@ -287,7 +287,8 @@ class _Reader:
         low, span, rows, columns = struct.unpack_from("<ffii", self.content, self.at)
         self.at += 16
         steps = self._array("<u2", rows * columns).astype(np.float32)
-        return np.asarray((low + span / 65535.0 * steps).reshape(rows, columns), np.float32)
+        values = (low + span / 65535.0 * steps).reshape(rows, columns)
+        return np.asarray(values, np.float32, order="F")  # products with its transpose take 3/4
 
     def _expect(self, what: str) -> None:
         found = self.token()
