@@ -108,7 +108,7 @@ models/yue, whose units it has, were not sure of is decoded again with both netw
 matrices are kept in {bits} bits, in blocks of {block}; one of its eight blocks is left out. One line for each language of
 `config/kapok.yaml` names it:
 
-    cmn: {{ engine: vosk, model: models/cmn, second_pass: models/second }}
+    cmn: {{ engine: kapok, model: models/cmn, second_pass: models/second }}
 
 What it gains and costs stands in docs/model-builder.md (`python -m training.evaluate --second-pass models/second`).
 

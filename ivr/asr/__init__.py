@@ -1,1 +1,1 @@
-"""Speech recognition: the engine interface, the Vosk engine, and both languages on one call."""
+"""Speech recognition: the engine interface, the engines, and both languages on one call."""

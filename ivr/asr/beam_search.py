@@ -115,6 +115,7 @@ class SearchStream:
         self._tokens = np.zeros(0, _TOKEN)
         self._links = np.zeros(0, _LINK)
         self._firsts = self._linked = np.zeros(1, np.int32)
+        self._lost = False  # no way leads on
 
     def accept(self, scores: npt.NDArray[np.float32]) -> None:
         """Take (frames, labels) log-likelihoods, those after what came before.
@@ -124,21 +125,26 @@ class SearchStream:
         """
         if scores.ndim != 2 or scores.shape[1] < self._labels:
             raise ValueError(f"scores of shape {scores.shape} for a graph of {self._labels} labels")
-        if not len(scores):
+        if not len(scores) or self._lost:
             return
         graph = self._graph
-        lattice = _extended(
-            graph.states,
-            graph.arcs,
-            graph.start,
-            self._token_of(),
-            self._tokens,
-            self._links,
-            self._firsts,
-            self._linked,
-            np.ascontiguousarray(scores, np.float32),
-            *self._limits,
-        )
+        try:
+            lattice = _extended(
+                graph.states,
+                graph.arcs,
+                graph.start,
+                self._token_of(),
+                self._tokens,
+                self._links,
+                self._firsts,
+                self._linked,
+                np.ascontiguousarray(scores, np.float32),
+                *self._limits,
+            )
+        except BaseException:
+            _marks.__dict__.clear()  # they may be of tokens that are not
+            raise
+        self._lost = not len(lattice[0])
         self._tokens, self._links, self._firsts, self._linked = _pruned(*lattice, self._limits[1])
 
     def _token_of(self) -> npt.NDArray[np.int32]:
@@ -158,7 +164,7 @@ class SearchStream:
         words, silent = _best_path(
             self._tokens, self._links, self._firsts, self._linked, self._firsts[-2] + best
         )
-        end = float((costs + self._graph.states["final"][last["state"]]).min())
+        end = float((costs + self._ends()).min())
         return Progress(
             words=tuple(words[::-1].tolist()),
             decoded=len(self._firsts) - 2,
@@ -166,14 +172,26 @@ class SearchStream:
             cost_of_end=end - float(costs[best]),
         )
 
+    def _ends(self) -> npt.NDArray[np.float64]:
+        """What it costs each of the last tokens to end there."""
+        states = self._tokens["state"][self._firsts[-2] :]
+        ends: npt.NDArray[np.float64] = self._graph.states["final"][states].astype(np.float64)
+        ends[~self._in_beam()] = np.inf
+        return ends
+
+    def _in_beam(self) -> npt.NDArray[np.bool_]:
+        """Which of the last tokens are; what was found before the best was may lie behind it."""
+        costs = self._tokens["cost"][self._firsts[-2] :]
+        inside: npt.NDArray[np.bool_] = costs <= costs.min() + self._limits[0]
+        return inside
+
     def best(self, count: int) -> list[Found]:
         """The best word sequences if the utterance is over, as :meth:`BeamSearch.best`."""
         if not len(self._tokens):
             return []
-        last = int(self._firsts[-2])
-        end = self._graph.states["final"][self._tokens["state"][last:]].astype(np.float64)
+        last, end = int(self._firsts[-2]), self._ends()
         if not np.isfinite(end).any():  # no sentence is over: each may be, as in Kaldi
-            end[:] = 0.0
+            end[self._in_beam()] = 0.0
         links = self._links[np.argsort(self._links["to"], kind="stable")]
         first = np.searchsorted(links["to"], np.arange(len(self._tokens) + 1))
         costs, starts, places = _n_best(
@@ -187,14 +205,11 @@ class SearchStream:
 
 def _in_order(graph: Graph) -> Graph:
     """Of each state first the arcs that take no frame, and the cheapest of each kind first."""
-    states, arcs = graph.states.copy(), graph.arcs
+    states = graph.states.copy()
+    states["at"] = np.cumsum(states["arcs"]) - states["arcs"]
     of = np.repeat(np.arange(len(states)), states["arcs"])
-    if len(of) != len(arcs) or not np.array_equal(
-        states["at"], np.cumsum(states["arcs"]) - states["arcs"]
-    ):
-        ranges = [np.arange(s["at"], s["at"] + s["arcs"]) for s in states]
-        arcs = arcs[np.concatenate(ranges)]
-        states["at"] = np.cumsum(states["arcs"]) - states["arcs"]
+    moved = graph.states["at"].astype(np.int64) - states["at"]
+    arcs = graph.arcs[np.arange(len(of)) + moved[of]]
     taking = arcs["input"] != 0
     states["inputs0"] = np.bincount(of[~taking], minlength=len(states))
     arcs = arcs[np.lexsort((arcs["cost"], taking, of))]
@@ -361,6 +376,8 @@ def _extended(  # type: ignore[no-untyped-def]
                     waiting = _room(waiting, left)
                 waiting[left] = other
                 left += 1
+        if used == begin:  # no way leads on
+            return tokens[:0], links[:0], old_firsts[:1], old_linked[:1]
         firsts[frame + 1] = used
         # The links, now that every cost is the least there is.
         for token in range(before if frame else begin, used):

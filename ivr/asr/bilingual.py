@@ -128,7 +128,7 @@ _BOTH_HEAR_S = 1.4
 #: ... unless the call so far tells the language so surely, log-odds (0.77; after an utterance of
 #: which the language was told with 0.88).
 _KNOWN_LOG_ODDS = 1.2
-#: Where the sound may tell the language, no language decodes before so much was heard, s: Vosk's
+#: Where the sound may tell the language, no language decodes before so much was heard, s: its
 #: network, in blocks of 1.2 s that look 0.2 s ahead, would say nothing sooner.
 _NONE_DECODES_S = 1.4
 #: Log-odds from which on more of the sound is not heard: it would tell the same.

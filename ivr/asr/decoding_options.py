@@ -1,7 +1,8 @@
 """How a model is to be decoded: the beams and the endpoint rules of its ``conf/model.conf``.
 
 Names, and what holds where a model says nothing, are Kaldi's: ``decoder/lattice-faster-decoder.h``
-and ``online2/online-endpoint.h``. An utterance is over where one of the rules holds.
+and ``online2/online-endpoint.h``. An utterance is over where one of the rules holds. Of the beams
+``--min-active`` is left out: what lies outside the beam is given up, however little is left.
 """
 
 from __future__ import annotations
@@ -84,13 +85,22 @@ def read_decoding_options(path: Path) -> DecodingOptions:
             field = option.replace("-", "_")
             if rule not in rules or field not in {f.name for f in dataclasses.fields(EndpointRule)}:
                 raise ModelError(f"{path}: --{name} is no option that Kaldi knows; take it out")
-            read: Any = value == "true" if field.startswith("must") else _number(path, name, value)
+            read: Any = (_truth if field.startswith("must") else _number)(path, name, value)
             rules[rule] = dataclasses.replace(rules[rule], **{field: read})
     return DecodingOptions(rules=tuple(rules.values()), **beams)
 
 
 def _number(path: Path, name: str, value: str) -> float:
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
-        raise ModelError(f"{path}: --{name}={value} is no number; {MEND}") from None
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ModelError(f"{path}: --{name}={value} is no number from 0 on; {MEND}")
+    return number
+
+
+def _truth(path: Path, name: str, value: str) -> bool:
+    if value not in ("true", "false"):
+        raise ModelError(f"{path}: --{name}={value} is neither true nor false; {MEND}")
+    return value == "true"

@@ -46,7 +46,7 @@ LANGUAGE_WEIGHTS = "language.json"
 #: The network that hears the language in the sound alone, beside them too.
 LANGUAGE_NETWORK = "language.onnx"
 
-#: Where a voice gate finds the end of speech, Vosk's network may run in large blocks: 1.2 s.
+#: Where a voice gate finds the end of speech, networks may run in large blocks: 1.2 s.
 GATED_FRAMES_PER_CHUNK = 120
 
 Loader = Callable[[Path, Language], Engine]
@@ -58,7 +58,7 @@ class EngineFactory:
     Args:
         loaders: more engines, name -> function of a model path and a language.
         hot_words: words that Kapok's own models are to know besides; others go on without.
-        frames_per_chunk: of the network, see :meth:`VoskEngine.load`.
+        frames_per_chunk: of the network, Kapok's or Vosk's, see :meth:`VoskEngine.load`.
     """
 
     def __init__(

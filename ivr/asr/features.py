@@ -1,7 +1,7 @@
-"""MFCCs exactly as Kaldi computes them from ``conf/mfcc.conf``, vectorised for training.
+"""MFCCs exactly as Kaldi computes them from ``conf/mfcc.conf``, for calls and for training.
 
 The formulas are those of Kaldi's ``feat/feature-window.cc``, ``mel-computations.cc`` and
-``feature-mfcc.cc``; :mod:`tests.training.test_features` holds them against ``kaldi_native_fbank``,
+``feature-mfcc.cc``; :mod:`tests.asr.test_features` holds them against ``kaldi_native_fbank``,
 which computes one frame at a time and is several times slower from Python.
 """
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ivr.asr.models import MEND
 from ivr.errors import ModelError
 
 __all__ = ["Graph"]
@@ -40,10 +41,10 @@ class Graph:
         """A const graph of standard arcs, without symbols of its own.
 
         Raises:
-            ModelError: the file is something else, or cut off.
+            ModelError: the file cannot be read, is something else, or cut off.
         """
-        content = path.read_bytes()
         try:
+            content = path.read_bytes()
             (magic,) = struct.unpack_from("<i", content)
             at, names = 4, []
             for _ in range(2):
@@ -56,12 +57,24 @@ class Graph:
             if (magic, names, version, flags) != wanted:
                 raise ValueError("not a const graph of standard arcs")
             table = np.frombuffer(content, _STATE, states, at)
-            return cls(table, np.frombuffer(content, _ARC, arcs, at + table.nbytes), start)
+            graph = cls(table, np.frombuffer(content, _ARC, arcs, at + table.nbytes), start)
+            graph._check()
+            return graph
+        except OSError as error:
+            raise ModelError(f"{path} cannot be read: {error.strerror}") from error
         except (struct.error, ValueError) as error:
-            raise ModelError(
-                f"{path}: hot words cannot be added to this graph ({error}); use a model of "
-                "Kapok's, or take hot_words out of the queues file"
-            ) from error
+            raise ModelError(f"{path} is no graph of Kapok's ({error}); {MEND}") from error
+
+    def _check(self) -> None:
+        """ValueError where it leads out of itself: what searches it does not look."""
+        ends = self.states["at"].astype(np.int64) + self.states["arcs"]
+        to = self.arcs["to"]
+        if not 0 <= self.start < len(self.states) or ends.max(initial=0) > len(self.arcs):
+            raise ValueError("states without their arcs")
+        if len(to) and not (to.min() >= 0 and to.max() < len(self.states)):
+            raise ValueError("arcs that lead nowhere")
+        if self.arcs["input"].min(initial=0) < 0 or self.arcs["output"].min(initial=0) < 0:
+            raise ValueError("labels below 0")
 
     def write(self, path: Path) -> None:
         """As OpenFst reads it; what is known of the order of arcs is not claimed."""

@@ -7,8 +7,8 @@ From there to there goes a path for the new word, unit by unit through the CTC t
 ``training/graph.py``, at the cost of a common word. The network stays as it is, so a word is
 recognised by its sound like any other; nothing is trained.
 
-A model directory with the words is laid beside: links to the old files, a new graph, a longer
-``words.txt`` (:mod:`ivr.asr.graph`).
+For Vosk a model directory with the words is laid beside: links to the old files, a new graph, a
+longer ``words.txt`` (:mod:`ivr.asr.graph`).
 """
 
 from __future__ import annotations

@@ -22,12 +22,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ivr.asr.beam_search import Found
 from ivr.asr.engine import Recognition
 from ivr.asr.features import HOP, RATE_HZ, WINDOW, mfcc
 from ivr.asr.hot_words import supports_hot_words
 from ivr.asr.kapok_engine import STRIDE, KapokModel
-from ivr.asr.n_best import WordPath, to_recognition
+from ivr.asr.n_best import to_recognition
 from ivr.audio.resample import Resampler
 from ivr.errors import ModelError
 from ivr.language import Language
@@ -139,8 +138,11 @@ class JointDecoder:
             return heard
         found = self._search.best(self.scores(audio.astype(np.float32), scores), count)
         end_s = heard.best.words[-1].end_s
-        paths = [self._path(one, end_s) for one in found]
-        again = to_recognition(paths, duration_s=heard.duration_s)
+        duration_s = heard.duration_s
+        paths = [
+            self._first.path(one, end_s, duration_s=duration_s, score=-one.cost) for one in found
+        ]
+        again = to_recognition(paths, duration_s=duration_s)
         return replace(again, score=heard.score) if again.best else heard
 
     def scores(self, samples: _Floats, first: _Floats | None = None) -> _Floats:
@@ -163,9 +165,6 @@ class JointDecoder:
         padded = padded[: (frames - 1) * HOP + WINDOW]
         (found,) = self._session.run([self._language.value], {SAMPLES: padded[np.newaxis]})
         return np.asarray(found, np.float32)
-
-    def _path(self, found: Found, end_s: float) -> WordPath:
-        return self._first.path(found, end_s, score=-found.cost)
 
 
 def _lines(file: Path) -> list[str]:

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from ivr.asr.beam_search import BeamSearch, Found, Progress, SearchStream
 from ivr.asr.decoding_options import DecodingOptions, read_decoding_options
 from ivr.asr.engine import Recognition
-from ivr.asr.features import RATE_HZ, MfccStream
+from ivr.asr.features import COEFFICIENTS, RATE_HZ, MfccStream
 from ivr.asr.hot_words import graph_with, supports_hot_words
 from ivr.asr.models import MEND, check_vosk_directory
 from ivr.asr.n_best import UNKNOWN_WORDS, WordPath, join_words, to_recognition
@@ -41,6 +41,11 @@ _FRAMES_PER_CHUNK: Final = 21
 #: What the graph's costs weigh beside the network's scores, as in what Vosk finds in a lattice:
 #: the weights of the language decision and of the matcher were fitted on such scores.
 _GRAPH_WEIGHT: Final = 0.9
+
+#: What a model is loaded from.
+_FILES: Final = (
+    "am/final.mdl", "graph/HCLG.fst", "graph/words.txt", "units.txt", "conf/model.conf"
+)  # fmt: skip
 
 _Floats = npt.NDArray[np.float32]
 
@@ -64,8 +69,7 @@ class KapokModel:
             ModelError: it is incomplete, or no model of Kapok's.
         """
         changed = tuple(
-            file.stat().st_mtime_ns if file.exists() else 0
-            for file in (path / "am/final.mdl", path / "graph/HCLG.fst", path / "conf/model.conf")
+            file.stat().st_mtime_ns if file.exists() else 0 for file in map(path.joinpath, _FILES)
         )
         return _loaded(path.resolve(), language, tuple(hot_words), changed)
 
@@ -74,9 +78,10 @@ class KapokModel:
         """What is loaded next is read anew, as in a new process: to measure how long it takes."""
         _loaded.cache_clear()
 
-    def path(self, found: Found, end_s: float, *, score: float) -> WordPath:
+    def path(self, found: Found, end_s: float, *, duration_s: float, score: float) -> WordPath:
         """Words by name: each lasts until the next begins, the last until ``end_s``."""
-        starts = [round(FRAME_S * frame, 3) for frame in found.frames]
+        starts = [min(round(FRAME_S * frame, 3), duration_s) for frame in found.frames]
+        end_s = min(end_s, duration_s)
         ends = [*starts[1:], round(max([end_s, *starts[-1:]]), 3)]
         rows = zip((self.words[word] for word in found.words), starts, ends, strict=False)
         return WordPath(tuple(row for row in rows if row[0] not in UNKNOWN_WORDS), score)
@@ -95,11 +100,14 @@ def _loaded(
     file = path / "am" / "final.mdl"
     try:
         network = read_nnet3(file)
+        network.log_likelihoods(np.zeros((1, COEFFICIENTS), np.float32), every=STRIDE)
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, IndexError, StopIteration, struct.error) as error:
         raise ModelError(f"{file} is no network of Kapok's ({error}); {MEND}") from error
     graph, words, refused = graph_with(path, hot_words, language)
+    if graph.arcs["output"].max(initial=0) >= len(words):
+        raise ModelError(f"{path / 'graph/words.txt'}: not all words of the graph are here; {MEND}")
     options = read_decoding_options(path / "conf" / "model.conf")
     search = BeamSearch(
         graph,
@@ -269,13 +277,16 @@ class KapokRecogniser:
             return Recognition(hypotheses=(), duration_s=0.0)
         self.finished_scores = utterance.finish()
         spoken = utterance.progress.decoded - utterance.progress.silent
+        duration_s = utterance.samples / RATE_HZ
         found = utterance.search.best(self._alternatives)
         self.reset()
         paths = [
-            self._model.path(one, FRAME_S * spoken, score=-_GRAPH_WEIGHT * one.cost)
+            self._model.path(
+                one, FRAME_S * spoken, duration_s=duration_s, score=-_GRAPH_WEIGHT * one.cost
+            )
             for one in found
         ]
-        return to_recognition(paths, duration_s=utterance.samples / RATE_HZ)
+        return to_recognition(paths, duration_s=duration_s)
 
     def reset(self) -> None:
         """Throw the utterance in progress away and start anew."""

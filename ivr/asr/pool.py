@@ -1,6 +1,6 @@
 """Recognition off the event loop: a bounded pool of threads, one job of a call at a time.
 
-Vosk releases the interpreter lock while it decodes, so threads use all cores. Each call has a
+Engines release the interpreter lock while they decode, so threads use all cores. Each call has a
 :class:`Lane`: its jobs run one after the other, in the order in which they were asked for, never
 two at once, because a recogniser is used from one thread at a time.
 

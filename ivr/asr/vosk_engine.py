@@ -31,7 +31,7 @@ from typing import Any
 import vosk
 
 from ivr.asr.engine import Recognition
-from ivr.asr.models import VoskDirectory, check_vosk_directory
+from ivr.asr.models import MEND, VoskDirectory, check_vosk_directory
 from ivr.asr.n_best import UNKNOWN_WORDS, WordPath, join_words, to_recognition
 from ivr.errors import AudioError, ModelError
 from ivr.language import Language
@@ -80,8 +80,7 @@ class VoskEngine:
             except Exception as error:  # vosk raises nothing more exact
                 reason = _kaldi_reason(said()) or str(error)
                 raise ModelError(
-                    f"{path}: Vosk cannot load this model ({reason}); copy the whole model "
-                    "directory again, or name another one in config/kapok.yaml"
+                    f"{path}: Vosk cannot load this model ({reason}); {MEND}"
                 ) from error
         return cls(model, directory, language)
 

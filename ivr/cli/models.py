@@ -91,7 +91,7 @@ def get(name: str | None, url: str | None, sha256: str | None, config: Path | No
 def _line(model: KnownModel, language: Language, path: str) -> str:
     """The settings of a language with the model."""
     if model.use == "second_pass":
-        return f"{{ engine: vosk, model: models/{language}, second_pass: {path} }}"
+        return f"{{ engine: kapok, model: models/{language}, second_pass: {path} }}"
     return f"{{ engine: {model.engine}, model: {path} }}"
 
 

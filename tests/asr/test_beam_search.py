@@ -209,6 +209,34 @@ def test_silence_is_counted_from_the_end() -> None:
     assert progress.decoded == 7
 
 
+def test_what_lies_behind_the_beam_is_no_end() -> None:
+    # State 1 alone may end; it was reached before the best was known, and lies behind the beam.
+    states = [
+        (math.inf, [(1, 9, 0.0, 3), (3, 8, 0.5, 4)]),
+        (0.0, [(1, 0, 0.0, 1)]),
+        (math.inf, [(3, 0, 0.0, 2)]),
+        (math.inf, [(1, 1, 0.0, 1)]),
+        (math.inf, [(3, 2, 0.0, 2)]),
+    ]
+    stream = BeamSearch(graph_of(states), beam=11, lattice_beam=6).stream()
+    stream.accept(np.array([[0, 0], [-20, 0]], np.float32))
+    assert stream.progress().words == (8, 2)
+    assert stream.progress().cost_of_end == math.inf
+    assert [one.words for one in stream.best(3)] == [(8, 2)]
+
+
+def test_where_no_way_leads_on_nothing_is_found() -> None:
+    search = BeamSearch(graph_of([(math.inf, [(1, 1, 0.0, 1)]), (0.0, [])]))
+    stream = search.stream()
+    stream.accept(np.zeros((1, 2), np.float32))
+    assert stream.progress().words == (1,)
+    for _ in range(2):
+        stream.accept(np.zeros((2, 2), np.float32))
+        assert (stream.best(5), stream.progress()) == ([], Progress())
+    assert search.best(np.zeros((4, 2), np.float32), 5) == []
+    assert len(search.best(np.zeros((1, 2), np.float32), 5)) == 1
+
+
 def test_other_limits_share_the_graph() -> None:
     search = BeamSearch(graph_of([(0.0, [(1, 1, 0.0, 0), (3, 2, 0.5, 0)])]))
     other = search.with_limits(beam=5.0, lattice_beam=0.1, most_active=10)

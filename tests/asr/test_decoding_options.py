@@ -40,6 +40,10 @@ def test_what_a_model_does_not_say_is_as_kaldi_has_it(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ("--beam=wide", "--beam=wide is no number"),
+        ("--beam=nan", "--beam=nan is no number from 0 on"),
+        ("--lattice-beam=-5", "--lattice-beam=-5 is no number from 0 on"),
+        ("--max-active=inf", "--max-active=inf is no number from 0 on"),
+        ("--endpoint.rule1.must-contain-nonsilence=yes", "is neither true nor false"),
         ("--endpoint.rule9.min-trailing-silence=1", "--endpoint.rule9.min-trailing-silence is no"),
         ("--endpoint.rule1.silence=1", "--endpoint.rule1.silence is no option that Kaldi knows"),
         ("beam 11", "is not --name=value"),

@@ -155,6 +155,22 @@ def test_network_and_graph_of_two_models_are_refused(tmp_path: Path) -> None:
         KapokEngine.load(tmp_path / "mixed", YUE)
 
 
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("graph/HCLG.fst", r"HCLG\.fst is no graph of Kapok's"),
+        ("graph/words.txt", r"words\.txt: not all words of the graph are here"),
+    ],
+)
+def test_a_file_cut_off_is_named(tmp_path: Path, file: str, said: str) -> None:
+    shutil.copytree(MODELS / "yue", tmp_path / "cut")
+    content = (tmp_path / "cut" / file).read_bytes()
+    content = content[: content.index(b"\n", 2000) + 1] if file.endswith("txt") else content[:9999]
+    (tmp_path / "cut" / file).write_bytes(content)
+    with pytest.raises(ModelError, match=said + ".*copy the whole model directory again"):
+        KapokEngine.load(tmp_path / "cut", YUE)
+
+
 def test_a_model_is_loaded_once_until_it_changes(tmp_path: Path) -> None:
     shutil.copytree(MODELS / "yue", tmp_path / "yue")
     first = KapokEngine.load(tmp_path / "yue", YUE)
