@@ -116,7 +116,7 @@ def test_settings_can_be_checked_too(tmp_path: Path):
     assert "server: 127.0.0.1:2700" in result.stdout
     assert f"warning: there is no model directory {tmp_path / 'models' / 'cmn'}" in result.stderr
     models = tmp_path / "models"
-    assert f"yue: vosk {models / 'yue'}, then {models / 'second'}" in result.stdout
+    assert f"yue: kapok {models / 'yue'}, then {models / 'second'}" in result.stdout
     assert f"warning: there is no model directory {models / 'second'}" in result.stderr
     path.write_text(text.replace("port: 2700", "port: many"), encoding="utf-8")
     result = check(path, "--json")
