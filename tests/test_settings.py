@@ -117,7 +117,7 @@ def test_nothing_found_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     [
         (
             SMALL.replace("vosk", "whisper", 1),
-            "2:18: 'whisper' is not allowed: it must be 'vosk' or 'sherpa'; "
+            "2:18: 'whisper' is not allowed: it must be 'vosk', 'kapok' or 'sherpa'; "
             "for example 'engine: vosk'",
         ),
         (

@@ -123,7 +123,9 @@ class Echo:
     def wants(self, heard: Recognition) -> bool:
         return heard.best is not None
 
-    def again(self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int) -> Recognition:
+    def again(
+        self, heard: Recognition, pcm: bytes, rate_hz: int, *, count: int, scores: object = None
+    ) -> Recognition:
         return heard
 
 
