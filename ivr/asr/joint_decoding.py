@@ -48,7 +48,7 @@ SAMPLES, LABELS = "samples", "labels"
 #: Of the log-likelihoods of the streaming network, and of the one that hears the whole utterance.
 WEIGHTS: Final = (0.7, 0.4)
 #: Of the search by both (:class:`ivr.asr.beam_search.BeamSearch`).
-LIMITS: Final[dict[str, Any]] = {"beam": 11.0, "lattice_beam": 6.0, "most_active": 3000}
+_LIMITS: Final[dict[str, Any]] = {"beam": 11.0, "lattice_beam": 6.0, "most_active": 3000}
 #: Where the first pass is as sure of its best hypothesis, it is right about as often as both.
 SURE: Final = 0.7
 _SHORTEST: Final = 10 * HOP
@@ -93,7 +93,7 @@ class JointDecoder:
     def __init__(self, session: Any, first: KapokModel, language: Language) -> None:
         self._session = session
         self._first = first
-        self._search = first.search.with_limits(**LIMITS)
+        self._search = first.search.with_limits(**_LIMITS)
         self._language = language
 
     @classmethod

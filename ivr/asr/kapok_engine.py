@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from ivr.asr.engine import Recognition
 from ivr.asr.features import COEFFICIENTS, RATE_HZ, MfccStream
 from ivr.asr.hot_words import graph_with, supports_hot_words
 from ivr.asr.models import MEND, check_vosk_directory
-from ivr.asr.n_best import UNKNOWN_WORDS, WordPath, join_words, to_recognition
+from ivr.asr.n_best import UNKNOWN_WORDS, WordPath, join_words, spoken_words, to_recognition
 from ivr.asr.nnet3 import Nnet3, Stream, read_nnet3
 from ivr.errors import AudioError, ModelError
 from ivr.language import Language
@@ -59,7 +59,7 @@ class KapokModel:
     options: DecodingOptions
     words: Sequence[str]
     #: hot words that it cannot spell
-    refused: Sequence[str] = field(default=())
+    refused: Sequence[str] = ()
 
     @classmethod
     def load(cls, path: Path, language: Language, *, hot_words: Sequence[str] = ()) -> KapokModel:
@@ -189,7 +189,6 @@ class _Utterance:
         self._network = Stream(model.network, every=STRIDE)
         self.search: SearchStream = model.search.stream()
         self._waiting: list[_Floats] = []  # features
-        self._frames = 0  # of these
         self.scores: list[_Floats] = [np.zeros((0, model.network.outputs), np.float32)]
         self.progress = Progress()
         self.samples = 0
@@ -197,10 +196,8 @@ class _Utterance:
     def accept(self, samples: _Floats) -> bool:
         """Whether there is progress."""
         self.samples += len(samples)
-        features = self._features.accept(samples)
-        self._waiting.append(features)
-        self._frames += len(features)
-        if self._frames < self._chunk:
+        self._waiting.append(self._features.accept(samples))
+        if sum(map(len, self._waiting)) < self._chunk:
             return False
         self._decode(last=False)
         return True
@@ -213,7 +210,7 @@ class _Utterance:
 
     def _decode(self, *, last: bool) -> None:
         scores = self._network.accept(np.concatenate(self._waiting), last=last)
-        self._waiting, self._frames = [], 0
+        self._waiting = []
         if len(scores):
             self.scores.append(scores)
             self.search.accept(scores / np.float32(_GRAPH_WEIGHT))
@@ -255,16 +252,13 @@ class KapokRecogniser:
             raise AudioError(f"{len(pcm)} bytes are no whole number of 16-bit samples")
         utterance = self._utterance
         if utterance.accept(np.frombuffer(pcm, "<i2").astype(np.float32)):
-            self._partial = join_words(self._spoken(utterance.progress.words))
+            words = utterance.progress.words
+            self._partial = join_words(spoken_words(self._model.words[word] for word in words))
         return self._model.options.is_endpoint(
             decoded_s=FRAME_S * utterance.progress.decoded,
             silent_s=FRAME_S * utterance.progress.silent,
             cost_of_end=utterance.progress.cost_of_end,
         )
-
-    def _spoken(self, words: Sequence[int]) -> list[str]:
-        names = (self._model.words[word] for word in words)
-        return [name for name in names if name not in UNKNOWN_WORDS]
 
     def partial(self) -> str:
         """The words so far of the utterance in progress, empty before the first."""
@@ -276,14 +270,12 @@ class KapokRecogniser:
         if not utterance.samples:
             return Recognition(hypotheses=(), duration_s=0.0)
         self.finished_scores = utterance.finish()
-        spoken = utterance.progress.decoded - utterance.progress.silent
+        end_s = FRAME_S * (utterance.progress.decoded - utterance.progress.silent)
         duration_s = utterance.samples / RATE_HZ
         found = utterance.search.best(self._alternatives)
         self.reset()
         paths = [
-            self._model.path(
-                one, FRAME_S * spoken, duration_s=duration_s, score=-_GRAPH_WEIGHT * one.cost
-            )
+            self._model.path(one, end_s, duration_s=duration_s, score=-_GRAPH_WEIGHT * one.cost)
             for one in found
         ]
         return to_recognition(paths, duration_s=duration_s)

@@ -10,11 +10,16 @@ from typing import Final
 
 from ivr.asr.engine import Hypothesis, Recognition, Word
 
-__all__ = ["UNKNOWN_WORDS", "WordPath", "join_words", "to_recognition"]
+__all__ = ["UNKNOWN_WORDS", "WordPath", "join_words", "spoken_words", "to_recognition"]
 
 #: What a decoding graph has for no word, and for one that it does not know.
 UNKNOWN_WORDS: Final = frozenset({"[unk]", "<unk>", "<UNK>", "<eps>", "!SIL", "<s>", "</s>"})
 _LATIN = re.compile(r"[A-Za-z0-9]")
+
+
+def spoken_words(words: Iterable[str]) -> list[str]:
+    """Those that are words."""
+    return [word for word in words if word not in UNKNOWN_WORDS]
 
 
 def join_words(words: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ import vosk
 
 from ivr.asr.engine import Recognition
 from ivr.asr.models import MEND, VoskDirectory, check_vosk_directory
-from ivr.asr.n_best import UNKNOWN_WORDS, WordPath, join_words, to_recognition
+from ivr.asr.n_best import UNKNOWN_WORDS, WordPath, join_words, spoken_words, to_recognition
 from ivr.errors import AudioError, ModelError
 from ivr.language import Language
 
@@ -178,7 +178,7 @@ class VoskRecogniser:
 
     def _update_partial(self) -> None:
         words = _load(self._recognizer.PartialResult()).get("partial", "").split()
-        text = join_words(_spoken(words))
+        text = join_words(spoken_words(words))
         if text != self._partial:
             self._partial, self._changed_at = text, self._samples
 
@@ -216,10 +216,6 @@ class VoskRecogniser:
         self._finished_samples += self._samples
         self._samples = self._changed_at = 0
         self._partial = ""
-
-
-def _spoken(words: Iterable[str]) -> list[str]:
-    return [word for word in words if word not in UNKNOWN_WORDS]
 
 
 def _load(answer: str) -> Mapping[str, Any]:
