@@ -68,6 +68,7 @@ def test_the_bill_of_materials_is_whole_and_valid() -> None:
         "cmn",
         "yue",
         "language",
+        "second",
     }
     files = [file["name"] for file in parts["language"]["components"]]
     assert files == ["language.json", "language.onnx"]
