@@ -1,7 +1,8 @@
 """Augmentation of features while they are learnt from (SpecAugment, Park et al. 2019).
 
 Features are MFCCs with as many coefficients as mel bins, so a band of the spectrum is masked
-exactly, by going back to log mel energies and forth again.
+exactly, by going back to log mel energies and forth again. Some networks hear the periodicity beside
+them (:mod:`ivr.asr.periodicity`).
 """
 
 from __future__ import annotations
@@ -13,13 +14,42 @@ import torch
 
 from ivr.asr.features import COEFFICIENTS, dct, mel_edges
 
-__all__ = ["channel", "mask_bands", "mask_time", "moved_bins", "warp"]
+__all__ = ["channel", "disturbed", "mask_bands", "mask_time", "moved_bins", "transposed", "warp"]
 
 LONGEST = 20  # frames masked at once
 WIDEST = 9  # mel bins masked at once
 BANDS = 0.5  # share of the utterances with a band masked
 KNEE_HZ = 3000.0  # up to here formants move by the whole factor
 COLOUR = 1.2  # deviation of a channel's log mel energies, natural log of power
+HIGHER = 8  # lags, four semitones, by which a voice is made higher or lower
+
+
+def disturbed(
+    x: torch.Tensor, rng: np.random.Generator, *, warp_by: float, masked: float
+) -> torch.Tensor:
+    """All of what is below, on MFCCs (batch, frames, 40), or with their periodicity (…, 112).
+
+    Args:
+        x: features.
+        rng: what is drawn from.
+        warp_by: ``deviation`` of :func:`warp`.
+        masked: ``times`` of :func:`mask_time`.
+    """
+    envelope = channel(warp(x[..., :COEFFICIENTS], rng, warp_by), rng)
+    pitch = x[..., COEFFICIENTS:]
+    out = torch.cat([envelope, transposed(pitch, rng)], 2) if pitch.shape[2] else envelope
+    mask_bands(mask_time(out, rng, masked)[..., :COEFFICIENTS], rng)
+    return out
+
+
+def transposed(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Every utterance in a higher or lower voice; periodicity (batch, frames, lags), mean 0."""
+    out = torch.zeros_like(x)
+    for row, new in zip(x, out, strict=True):
+        by = int(rng.integers(-HIGHER, HIGHER + 1))
+        up, down = max(0, by), max(0, -by)
+        new[:, up : x.shape[2] - down] = row[:, down : x.shape[2] - up]
+    return out
 
 
 def mask_time(x: torch.Tensor, rng: np.random.Generator, times: float = 1.0) -> torch.Tensor:

@@ -22,7 +22,7 @@ class Batch:
     """Padded features and labels of one language."""
 
     language: str
-    features: torch.Tensor  # (batch, frames + context, 40)
+    features: torch.Tensor  # (batch, frames + context, coefficients)
     frames: torch.Tensor  # of the output, 30 ms
     labels: torch.Tensor  # flat
     label_lengths: torch.Tensor

@@ -105,7 +105,7 @@ SECOND = """\
 A Conformer of {parameters:.0f} M parameters for telephone speech (8 kHz) in both languages, over whole utterances; what models/cmn and
 models/yue, whose units it has, were not sure of is decoded again with both networks (`ivr/asr/joint_decoding.py`). Trained from scratch in nine minutes on a GPU by
 `training/train_conformer.py`, on what the two models were trained on: cross-entropy on the alignment, then lattice-free MMI. Its
-matrices are kept in {bits} bits, in blocks of {block}; one of its eight blocks is left out. One line for each language of
+matrices are kept in 4 bits, in blocks of {block}; one of its eight blocks is left out. One line for each language of
 `config/kapok.yaml` names it:
 
     cmn: {{ engine: kapok, model: models/cmn, second_pass: models/second }}
@@ -123,7 +123,7 @@ speed and level, and passed through simulated telephone lines.
 """
 
 
-def write_second_card(folder: Path, *, parameters: int, bits: int, block: int) -> None:
+def write_second_card(folder: Path, *, parameters: int, block: int) -> None:
     """Write ``model.json`` and ``README.md`` of the network of the second pass."""
     card = {
         "name": "kapok-second",
@@ -135,6 +135,6 @@ def write_second_card(folder: Path, *, parameters: int, bits: int, block: int) -
     (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     sources = "\n\n".join(f"### {NAMES[k]}\n\n{v}" for k, v in SOURCES.items())
     text = SECOND.format(
-        name=card["name"], parameters=parameters / 1e6, bits=bits, block=block, sources=sources
+        name=card["name"], parameters=parameters / 1e6, block=block, sources=sources
     )
     (folder / "README.md").write_text(text, encoding="utf-8")

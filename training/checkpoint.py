@@ -8,15 +8,19 @@ from typing import Any
 
 import torch
 
+from training.convolutional import Convolutional
 from training.learning import Average, Optimiser
 from training.network import BOTTLENECK, Network
 
-__all__ = ["load_network", "save"]
+__all__ = ["AnyNetwork", "load_convolutional", "load_network", "save"]
+
+#: What :mod:`training.train` trains.
+AnyNetwork = Network | Convolutional
 
 
 def save(
     path: Path,
-    net: Network,
+    net: AnyNetwork,
     average: Average,
     optimiser: Optimiser,
     step: int,
@@ -31,7 +35,7 @@ def save(
             "average": average.net.state_dict(),
             "optimiser": optimiser.state_dict(),
             "labels": net.labels,
-            "bottleneck": net.bottleneck,
+            **net.shape,
             "step": step,
             "spent": spent,
             "before": before,
@@ -70,6 +74,21 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
             mean[name] = torch.stack([state[name] for state in states]).mean(0)
     net.load_state_dict(mean)
     updates, spent_s = max(map(_trained, saved))
+    return net.eval(), {"updates": updates, "minutes": round(spent_s / 60, 1)}
+
+
+def load_convolutional(checkpoint: Path) -> tuple[Convolutional, dict[str, float]]:
+    """The averaged network of a checkpoint, in evaluation mode, and what it was trained for.
+
+    Raises:
+        ValueError: it is a checkpoint of another network.
+    """
+    saved = torch.load(checkpoint, weights_only=False, map_location="cpu")
+    if "width" not in saved:
+        raise ValueError(f"{checkpoint} was not left by training.train --network convolutional")
+    net = Convolutional(saved["labels"], width=saved["width"])
+    net.load_state_dict(saved["average"])
+    updates, spent_s = _trained(saved)
     return net.eval(), {"updates": updates, "minutes": round(spent_s / 60, 1)}
 
 

@@ -12,26 +12,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import nn
 
 from ivr.asr import features
-from ivr.asr.joint_decoding import LABELS, NETWORK, SAMPLES
+from ivr.asr.joint_decoding import CONFORMER, LABELS, SAMPLES
 from training import network, places
 from training.card import write_second_card
 from training.conformer import Conformer, turns
+from training.onnx_export import write_in_four_bits
 
 __all__ = ["export", "load", "main"]
 
-BITS, BLOCK = 4, 128
+BLOCK = 128
 
 
 class _Whole(nn.Module):
@@ -79,35 +76,16 @@ def load(checkpoint: Path) -> Conformer:
 
 def export(net: Conformer, path: Path) -> None:
     """Write the network; its labels stand in the file's metadata."""
-    names = list(net.labels)
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "whole.onnx")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter of TorchScript is the older one
-            torch.onnx.export(
-                _Whole(net),
-                (torch.randn(1, 299 * features.HOP + features.WINDOW),),
-                str(whole),
-                input_names=[SAMPLES],
-                output_names=names,
-                dynamic_axes={SAMPLES: {1: "samples"}} | {k: {0: "frames"} for k in names},
-                opset_version=17,
-                dynamo=False,
-            )
-        written = onnx.load(whole)
-        quantiser = MatMulNBitsQuantizer(
-            written,
-            bits=BITS,
-            block_size=BLOCK,
-            is_symmetric=True,
-            accuracy_level=4,
-            nodes_to_exclude=_of_features(written),
-        )
-        quantiser.process()
-    made: Any = quantiser.model.model
-    onnx.helper.set_model_props(made, {LABELS: json.dumps(net.labels)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(made.SerializeToString())
+    write_in_four_bits(
+        _Whole(net),
+        torch.randn(1, 299 * features.HOP + features.WINDOW),
+        path,
+        inputs={SAMPLES: {1: "samples"}},
+        outputs={k: {0: "frames"} for k in net.labels},
+        block=BLOCK,
+        metadata={LABELS: json.dumps(net.labels)},
+        exact=_of_features,
+    )
 
 
 def main() -> None:
@@ -118,10 +96,10 @@ def main() -> None:
     a: argparse.Namespace = p.parse_args()
     net = load(a.checkpoint)
     net.blocks = nn.ModuleList(b for k, b in enumerate(net.blocks) if k not in a.without)
-    path = a.models / "second" / NETWORK
+    path = a.models / "second" / CONFORMER
     export(net, path)
     parameters = sum(w.numel() for w in net.parameters())
-    write_second_card(path.parent, parameters=parameters, bits=BITS, block=BLOCK)
+    write_second_card(path.parent, parameters=parameters, block=BLOCK)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -9,7 +9,7 @@ keeps the place of every unit.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,7 +80,7 @@ class Utterance:
     """Features, the unit sequence, and which of its units lies under each output frame."""
 
     language: str
-    features: np.ndarray  # (frames, 40) float32, 10 ms
+    features: np.ndarray  # (frames, coefficients) float32, 10 ms
     units: list[str]
     at: np.ndarray  # (frames / 3,) int, index into units, -1 for silence
 
@@ -118,8 +118,10 @@ class Factory:
         queues: Path,
         *,
         revoiced: Mapping[str, float] = REVOICED,
+        features: Callable[[np.ndarray], np.ndarray] = mfcc,
     ) -> None:
         self.revoiced_share = revoiced
+        self.features = features
         self.real, self.synthetic, self.resynthesis, self.revoiced = {}, {}, {}, {}
         for language, kinds in (("cmn", ("sentence",)), ("yue", ("sentence", "phrase"))):
             clips = corpus.of(language, *kinds)
@@ -156,7 +158,7 @@ class Factory:
         samples, before_s = line.transmit(speech.samples, rng, babble=self.babble, hard=hard)
         if len(samples) > MOST_SECONDS * RATE_HZ * 1.3:
             return None
-        features, labels = mfcc(samples), units(speech.syllables, language)
+        features, labels = self.features(samples), units(speech.syllables, language)
         frames = (len(features) + STRIDE - 1) // STRIDE
         if frames < 1.1 * len(labels) + 2:
             return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from training import network
 from training.batch import Batch
+from training.checkpoint import AnyNetwork
 from training.mmi import Bigram, mmi_loss
 from training.precision import fast_bfloat16
 
@@ -14,7 +14,7 @@ __all__ = ["inconsistency", "loss_of", "of_posteriors"]
 
 
 def loss_of(
-    net: network.Network,
+    net: AnyNetwork,
     batch: Batch,
     x: torch.Tensor,
     dropout: float,
@@ -29,7 +29,7 @@ def loss_of(
     """
     kind = x.device.type
     with torch.autocast(kind, dtype=torch.bfloat16, enabled=fast_bfloat16(kind)):
-        out = net.outputs[batch.language](net.trunk(x, batch.language, dropout))
+        out = net.scores(x, batch.language, dropout, frames=batch.frames)
     out = out.float().log_softmax(1)
     inside = batch.target[:, : out.shape[2]] >= 0
     apart = inconsistency(out, inside) if views == 2 else out.new_zeros(())

@@ -261,6 +261,15 @@ class Network(nn.Module):
         for part in (self.first, self.first_norm, self.stride, self.stride_norm, self.shared):
             part.requires_grad_(False).eval()
 
+    @property
+    def shape(self) -> dict[str, int]:
+        """What it was made with, for a checkpoint."""
+        return {"bottleneck": self.bottleneck}
+
+    def set_statistics(self, features: torch.Tensor) -> None:
+        """Mean and deviation of features (frames, 40)."""
+        self.mean, self.deviation = features.mean(0), features.std(0)
+
     def set_priors(self, priors: dict[str, torch.Tensor]) -> None:
         """Keep the natural-log prior of each language's labels; see :meth:`likelihoods`."""
         for language, prior in priors.items():
@@ -295,6 +304,18 @@ class Network(nn.Module):
             x = layer(x, dropout)
         return x
 
+    def scores(
+        self,
+        x: torch.Tensor,
+        language: str,
+        dropout: float = 0.0,
+        *,
+        frames: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(batch, labels, frames / 3), not normalised; where an utterance ends is of no account."""
+        found: torch.Tensor = self.outputs[language](self.trunk(x, language, dropout))
+        return found
+
     def forward(self, x: torch.Tensor, language: str, dropout: float = 0.0) -> torch.Tensor:
         """Log-probabilities (batch, labels, frames / 3)."""
-        return self.outputs[language](self.trunk(x, language, dropout)).log_softmax(1)
+        return self.scores(x, language, dropout).log_softmax(1)

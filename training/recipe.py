@@ -150,6 +150,13 @@ _DRAWN = "drawn"
 #: Of the network that hears the language.
 _SOUND_UPDATES = 4_500
 
+#: The second network of the second pass; the first one, a Conformer, is trained on a GPU.
+_CONVOLUTIONAL = "convolutional"
+_CONVOLUTIONAL_UPDATES = 11_000
+_CONVOLUTIONAL_ARGUMENTS = (
+    "--network convolutional --entropy-share 0.45 --dropout 0.1 --warp 0.1 --masked 1.5"
+)
+
 
 def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) -> list[Stage]:
     """All stages in their order.
@@ -180,17 +187,27 @@ def stages(data: Path, work: Path, models: Path, *, updates_share: float = 1.0) 
         if training.name == "mandarin":
             narrower = ("--name", "narrow", "--bottleneck", str(_MANDARIN_BOTTLENECK))
             found.append(Stage("narrow", "training.narrow", (*at, "--from", "mandarin", *narrower)))
+    convolutional = work / f"{_CONVOLUTIONAL}.pt"
+    updates = str(max(1, round(_CONVOLUTIONAL_UPDATES * updates_share)))
+    options = ("--name", _CONVOLUTIONAL, "--updates", updates, *_CONVOLUTIONAL_ARGUMENTS.split())
+    to_models = ("--models", str(models))
     sound = ("--updates", str(max(1, round(_SOUND_UPDATES * updates_share))))
     found += [
         _export("cmn", at, models),
         _export("yue", at, models),
+        Stage(_CONVOLUTIONAL, "training.train", (*at, *to_models, *options), (convolutional,)),
+        Stage(
+            f"export-{_CONVOLUTIONAL}",
+            "training.export_convolutional",
+            (str(convolutional), *to_models),
+        ),
         Stage(
             "sound",
             "training.spoken_language",
-            (*at, "--models", str(models), *sound),
+            (*at, *to_models, *sound),
             (work / "spoken_language.pt",),
         ),
-        Stage("language", "training.language", (*at, "--models", str(models))),
+        Stage("language", "training.language", (*at, *to_models)),
     ]
     if models == Path("models"):  # what the matcher is fitted on is heard with the models installed
         found += [

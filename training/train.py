@@ -9,6 +9,11 @@ language. The learning rate follows the share of ``--updates`` (repeatable) or o
 training time that has passed. The weights kept for export are an exponential average of those
 trained. On a processor of several cores ``--processes`` learn at once, each from batches of its
 own, and share their gradients: two of one thread hear half as much again as one of two threads.
+
+    python -m training.train --minutes 85 --network convolutional --name convolutional --warp 0.1
+
+trains the second network of the second pass (:mod:`training.convolutional`), with the labels of the
+models that it is to stand behind, for both languages at once.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +37,12 @@ import torch
 from torch import distributed, nn
 
 from ivr.asr.features import mfcc
+from ivr.asr.periodicity import with_mfcc
 from ivr.intent.sounds import plain
 from training import augment, network, places
 from training.batch import Batch, into_batches, pad
-from training.checkpoint import load_network, save
+from training.checkpoint import AnyNetwork, load_convolutional, load_network, save
+from training.convolutional import Convolutional
 from training.corpus import Corpus
 from training.factory import Factory, Utterance
 from training.learning import Average, Optimiser
@@ -48,6 +55,8 @@ from training.restore import restored
 __all__ = ["LANGUAGES", "batches", "bigrams_of", "collate", "labels_of", "main", "tuning_sets"]
 
 LANGUAGES = ("cmn", "yue")
+#: What each network hears of samples.
+FEATURES = {"streaming": mfcc, "convolutional": with_mfcc}
 FRAMES_PER_BATCH = 4800
 #: made at once, sorted by length and cut into batches; Mandarin has more to learn from
 POOL_UTTERANCES = {"cmn": 200, "yue": 120}
@@ -145,21 +154,28 @@ def labels_of(corpus: Corpus, *, least: int | None = None) -> dict[str, list[str
     return {k: unit_inventory(said[k], k, least=least) for k in LANGUAGES}
 
 
+def _labels_of_models(models: Path) -> dict[str, list[str]]:
+    return {k: (models / k / "units.txt").read_text(encoding="utf-8").split() for k in LANGUAGES}
+
+
 def _statistics(
     factory: Factory, labels: dict[str, list[str]]
-) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-    """Mean and deviation of the features; natural-log prior of each language's labels."""
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Features (frames, coefficients) of both; natural-log prior of each language's labels."""
     features, priors = [], {}
     for language in labels:
-        made = [u for i in range(400) if (u := factory.utterance(language, 10**9 + i))]
-        features += [u.features for u in made[:150]]
         index = {k: i for i, k in enumerate(labels[language])}
+        made = [
+            u
+            for i in range(400)
+            if (u := factory.utterance(language, 10**9 + i)) and set(u.units) <= index.keys()
+        ]
+        features += [u.features for u in made[:150]]
         count = np.full(len(index), 3.0)
         for u in made:
             np.add.at(count, np.array([*_labels(u, index), 0])[u.at], 1)
         priors[language] = torch.tensor(np.log(count / count.sum()), dtype=torch.float32)
-    x = np.concatenate(features)
-    return torch.from_numpy(x.mean(0)), torch.from_numpy(x.std(0)), priors
+    return torch.from_numpy(np.concatenate(features)), priors
 
 
 def _exported(models: Path, net: network.Network, factory: Factory) -> network.Network:
@@ -186,7 +202,7 @@ def bigrams_of(corpus: Corpus, factory: Factory, labels: dict[str, list[str]]) -
 
 
 def tuning_error(
-    net: network.Network, sets: dict[str, list[Utterance]], bigrams: dict[str, Bigram]
+    net: AnyNetwork, sets: dict[str, list[Utterance]], bigrams: dict[str, Bigram]
 ) -> dict[str, float]:
     """Unit error of the held-out speakers, decoded with the bigram of units."""
     from rapidfuzz.distance import Levenshtein
@@ -197,7 +213,8 @@ def tuning_error(
         for language, items in sets.items():
             wrong = total = 0
             for u in items:
-                x = torch.from_numpy(pad(u.features, len(u.features)))[None].to(net.mean.device)
+                x = torch.from_numpy(pad(u.features, len(u.features)))[None]
+                x = x.to(net.get_buffer(f"prior_{language}").device)
                 scores = net.likelihoods(net(x, language), language)[0].T
                 path = best_path(scores, bigrams[language])
                 heard = [plain(net.labels[language][k]) for k in path]
@@ -207,7 +224,11 @@ def tuning_error(
     return out
 
 
-def tuning_sets(corpus: Corpus, labels: dict[str, list[str]]) -> dict[str, list[Utterance]]:
+def tuning_sets(
+    corpus: Corpus,
+    labels: dict[str, list[str]],
+    features: Callable[[np.ndarray], np.ndarray] = mfcc,
+) -> dict[str, list[Utterance]]:
     from training.line import mulaw
     from training.pronunciation import units
 
@@ -218,14 +239,20 @@ def tuning_sets(corpus: Corpus, labels: dict[str, list[str]]) -> dict[str, list[
             continue
         spoken = units(list(c.syllables), c.language)
         if set(spoken) <= known[c.language] and len(sets[c.language]) < 60:
-            features = mfcc(mulaw(c.audio.astype(np.float32)))
-            sets[c.language].append(Utterance(c.language, features, spoken, np.zeros(0, int)))
+            heard = features(mulaw(c.audio.astype(np.float32)))
+            sets[c.language].append(Utterance(c.language, heard, spoken, np.zeros(0, int)))
     return sets
 
 
 def main() -> None:
     """Command line."""
-    p = places.parser(__doc__, "data", "queues", "work")
+    p = places.parser(__doc__, "data", "queues", "work", "models")
+    p.add_argument(
+        "--network",
+        choices=list(FEATURES),
+        default="streaming",
+        help="convolutional: of the second pass, with the labels of --models",
+    )
     p.add_argument("--minutes", type=float, default=60)
     p.add_argument("--updates", type=int, help="schedule by updates instead of minutes")
     p.add_argument("--entropy-share", type=float, default=0.4, help="of the time, without MMI")
@@ -293,6 +320,14 @@ def main() -> None:
         p.error("--through trains both languages: leave --only out")
     if a.start_from and len(a.start_from) > 1 and any(map(Path.is_dir, a.start_from)):
         p.error("--start-from takes one folder of exported models, or several .pt files to average")
+    if a.network == "convolutional":
+        if a.only or a.through or a.keep_below or a.in_context:
+            p.error(
+                "--network convolutional learns both languages at once, with the labels of --models: "
+                "leave --only, --through, --keep-below and --in-context out"
+            )
+        if a.start_from and (len(a.start_from) > 1 or a.start_from[0].is_dir()):
+            p.error("--network convolutional: --start-from takes one .pt file")
     train(a)
 
 
@@ -300,7 +335,7 @@ def main() -> None:
 class _Task:
     """What a process learns on, and how far that training had come when it was interrupted."""
 
-    net: network.Network
+    net: AnyNetwork
     average: Average
     bigrams: dict[str, Bigram]
     sets: dict[str, list[Utterance]]
@@ -318,11 +353,14 @@ def train(a: argparse.Namespace) -> None:
     if a.processes > 1:
         torch.set_num_threads(1)  # a process with threads cannot be forked
     corpus = load(a.work)
-    all_labels = labels_of(corpus, least=a.in_context)
-    labels = {k: v for k, v in all_labels.items() if a.only in (None, k)}
+    if a.network == "convolutional":
+        labels = _labels_of_models(a.models)
+    else:
+        all_labels = labels_of(corpus, least=a.in_context)
+        labels = {k: v for k, v in all_labels.items() if a.only in (None, k)}
     corpus.leave_out(a.without)
     corpus.thin_out(a.speakers)
-    factory = Factory(corpus, a.data / "text", a.queues)
+    factory = Factory(corpus, a.data / "text", a.queues, features=FEATURES[a.network])
     task = _begun(a, corpus, labels, factory)
     corpus.clips = []  # the factory holds what it needs
     queues: list[mp.Queue[Batch]] = [mp.Queue(12) for _ in range(a.processes)]
@@ -342,10 +380,16 @@ def train(a: argparse.Namespace) -> None:
 def _begun(
     a: argparse.Namespace, corpus: Corpus, labels: dict[str, list[str]], factory: Factory
 ) -> _Task:
-    net = network.Network(labels, bottleneck=a.bottleneck, through=a.through)
-    net.mean, net.deviation, priors = _statistics(factory, labels)
+    net: AnyNetwork
+    if a.network == "convolutional":
+        net = Convolutional(labels)
+    else:
+        net = network.Network(labels, bottleneck=a.bottleneck, through=a.through)
+    features, priors = _statistics(factory, labels)
+    net.set_statistics(features)
     net.set_priors(priors)
-    sets, bigrams = tuning_sets(corpus, labels), bigrams_of(corpus, factory, labels)
+    sets = tuning_sets(corpus, labels, factory.features)
+    bigrams = bigrams_of(corpus, factory, labels)
     task = _Task(net, Average(net), bigrams, sets)
     checkpoint = a.work / f"{a.name}.pt"
     if checkpoint.exists():
@@ -357,17 +401,30 @@ def _begun(
         task.before = saved.get("before", task.before)
         print(f"resumed at update {task.step}, {task.spent / 60:.1f} minutes", flush=True)
     elif a.start_from:
-        first = a.start_from[0]
-        if first.is_dir():
-            begun = _exported(first, net, factory)
-            trained = json.loads((first / next(iter(labels)) / "model.json").read_text())["trained"]
-        else:
-            begun, trained = load_network(*a.start_from)
-        net.begin_with(begun)
-        task.before = (trained["updates"], 60 * trained["minutes"])
+        trained = _begin(a, net, labels, factory)
+        task.before = (int(trained["updates"]), 60 * trained["minutes"])
         task.average.net.load_state_dict(net.state_dict())
         print("begins with", *a.start_from, flush=True)
     return task
+
+
+def _begin(
+    a: argparse.Namespace, net: AnyNetwork, labels: dict[str, list[str]], factory: Factory
+) -> dict[str, float]:
+    """Take over the weights of a training, or of models; what that was trained for."""
+    first = a.start_from[0]
+    trained: dict[str, float]
+    if isinstance(net, Convolutional):
+        learnt, trained = load_convolutional(first)
+        net.load_state_dict(learnt.state_dict())
+        return trained
+    if first.is_dir():
+        begun = _exported(first, net, factory)
+        trained = json.loads((first / next(iter(labels)) / "model.json").read_text())["trained"]
+    else:
+        begun, trained = load_network(*a.start_from)
+    net.begin_with(begun)
+    return trained
 
 
 def _learn(
@@ -385,7 +442,7 @@ def _learn(
     net, average, step = task.net.to(device), task.average, task.step
     average.net.to(device)  # the makers were forked before the GPU is touched
     bigrams = {k: b.to(device) for k, b in task.bigrams.items()}
-    if a.keep_below:
+    if a.keep_below and isinstance(net, network.Network):
         net.keep_below()
     optimiser = Optimiser(net)
     if task.optimiser:
@@ -409,8 +466,7 @@ def _learn(
         told.waited_s += time.monotonic() - waited
         bigram = bigrams[batch.language] if done > a.entropy_share else None
         batch = batch.repeated(a.views)
-        x = augment.channel(augment.warp(batch.features, rng, a.warp), rng)
-        x = augment.mask_bands(augment.mask_time(x, rng, a.masked), rng)
+        x = augment.disturbed(batch.features, rng, warp_by=a.warp, masked=a.masked)
         dropout = a.dropout
         if batch.language == "yue" and a.dropout_yue is not None:
             dropout = a.dropout_yue

@@ -1,13 +1,14 @@
-"""A second pass of our own: two networks decode an utterance together, once it is over.
+"""A second pass of our own: three networks decode an utterance together, once it is over.
 
     second = JointDecoder.load(Path("models/second"), Path("models/cmn"), Language.MANDARIN)
     second.again(heard, pcm, 8000)      # a Recognition
 
 A streaming network knows only what has been said so far. A larger one (:mod:`training.conformer`)
-hears the whole utterance, and as it was made otherwise it errs in other places; so the
-log-likelihoods that both give each frame are added up, each with a weight, and the graph of the
-streaming model is searched anew (:mod:`ivr.asr.beam_search`). The first pass keeps the say over
-whether anything was said at all, and its score decides the language.
+hears the whole utterance, and another one its pitch too (:mod:`training.convolutional`). As each
+was made otherwise they err in other places; so the log-likelihoods that all give each frame are
+added up, each with a weight, and the graph of the streaming model is searched anew
+(:mod:`ivr.asr.beam_search`). The first pass keeps the say over whether anything was said at all,
+and its score decides the language.
 """
 
 from __future__ import annotations
@@ -27,29 +28,41 @@ from ivr.asr.features import HOP, RATE_HZ, WINDOW, mfcc
 from ivr.asr.hot_words import supports_hot_words
 from ivr.asr.kapok_engine import STRIDE, KapokModel
 from ivr.asr.n_best import to_recognition
+from ivr.asr.periodicity import with_mfcc
 from ivr.audio.resample import Resampler
 from ivr.errors import ModelError
 from ivr.language import Language
 from ivr.onnx_session import load_network
 
 __all__ = [
+    "CONFORMER",
+    "CONVOLUTIONAL",
+    "FEATURES",
     "LABELS",
-    "NETWORK",
     "SAMPLES",
+    "SCORES",
     "SURE",
-    "WEIGHTS",
     "JointDecoder",
     "check_goes_with",
     "is_joint",
 ]
 
-NETWORK: Final = "conformer.onnx"
-SAMPLES, LABELS = "samples", "labels"
-#: Of the log-likelihoods of the streaming network, and of the one that hears the whole utterance.
-WEIGHTS: Final = (0.7, 0.4)
-#: Of the search by both (:class:`ivr.asr.beam_search.BeamSearch`).
+#: In the directory of the second pass, for both languages: samples in, scores of each language out.
+CONFORMER: Final = "conformer.onnx"
+SAMPLES: Final = "samples"
+#: Beside the streaming model, if it is there: features in, scores out.
+CONVOLUTIONAL: Final = "convolutional.onnx"
+FEATURES: Final = "features"
+SCORES: Final = "scores"
+#: Metadata of both.
+LABELS: Final = "labels"
+#: Of the log-likelihoods of the streaming network, the Conformer, and the convolutional one.
+_WEIGHTS: Final = (0.7, 0.4, 0.2)
+#: Where there is no third.
+_WEIGHTS_OF_TWO: Final = (0.7, 0.4)
+#: Of the search by all (:class:`ivr.asr.beam_search.BeamSearch`).
 _LIMITS: Final[dict[str, Any]] = {"beam": 11.0, "lattice_beam": 6.0, "most_active": 3000}
-#: Where the first pass is as sure of its best hypothesis, it is right about as often as both.
+#: Where the first pass is as sure of its best hypothesis, it is right about as often as all.
 SURE: Final = 0.7
 _SHORTEST: Final = 10 * HOP
 _OTHERWISE: Final = "take second_pass out of config/kapok.yaml"
@@ -59,7 +72,7 @@ _Floats = npt.NDArray[np.float32]
 
 def is_joint(path: Path) -> bool:
     """Whether a directory holds a network of this kind."""
-    return (path / NETWORK).exists()
+    return (path / CONFORMER).exists()
 
 
 def check_goes_with(path: Path, first: Path, language: Language) -> None:
@@ -71,27 +84,36 @@ def check_goes_with(path: Path, first: Path, language: Language) -> None:
         language: what both are to hear.
 
     Raises:
-        ModelError: the network cannot be read or is another one, or ``first`` is none of Kapok's
+        ModelError: a network cannot be read or is another one, or ``first`` is none of Kapok's
             models of the same units.
     """
-    labels = json.loads(_open(path).get_modelmeta().custom_metadata_map.get(LABELS, "{}"))
-    if language.value not in labels:
-        raise ModelError(
-            f"{path / NETWORK} is another network: it was not written by "
-            f"training.export_conformer for {language.value}"
-        )
-    if not supports_hot_words(first) or _lines(first / "units.txt") != labels[language.value]:
+    labels = _labels(path / CONFORMER, language, writer="export_conformer")
+    if not supports_hot_words(first) or _lines(first / "units.txt") != labels:
         raise ModelError(
             f"{first}: {path} hears again what Kapok's own models of the same units have "
             f"heard, and this is none; name another model, or {_OTHERWISE}"
         )
+    third = first / CONVOLUTIONAL
+    if third.exists() and _labels(third, language, writer="export_convolutional") != labels:
+        raise ModelError(
+            f"{third} was written for other units than those of {path}; get it again, or delete it"
+        )
 
 
 class JointDecoder:
-    """Both networks and the graph of one language; safe to use from several threads."""
+    """The networks and the graph of one language; safe to use from several threads.
 
-    def __init__(self, session: Any, first: KapokModel, language: Language) -> None:
-        self._session = session
+    Args:
+        conformer: session of the network of the second pass.
+        convolutional: of the one beside the streaming model; None where there is none.
+        first: the streaming model.
+        language: what all hear.
+    """
+
+    def __init__(
+        self, conformer: Any, convolutional: Any | None, first: KapokModel, language: Language
+    ) -> None:
+        self._conformer, self._convolutional = conformer, convolutional
         self._first = first
         self._search = first.search.with_limits(**_LIMITS)
         self._language = language
@@ -102,6 +124,8 @@ class JointDecoder:
     ) -> JointDecoder:
         """Load ``path/conformer.onnx``, once for both languages, and what goes with it.
 
+        That is the streaming model, and ``convolutional.onnx`` beside it, if it is there.
+
         Args:
             path: directory of the network.
             first: directory of the streaming model, one of Kapok's.
@@ -111,7 +135,13 @@ class JointDecoder:
             ModelError: a file cannot be read, is no such network, or does not go with ``first``.
         """
         check_goes_with(path, first, language)
-        return cls(_open(path), KapokModel.load(first, language, hot_words=hot_words), language)
+        third = first / CONVOLUTIONAL
+        return cls(
+            _open(path / CONFORMER),
+            _open(third) if third.exists() else None,
+            KapokModel.load(first, language, hot_words=hot_words),
+            language,
+        )
 
     def wants(self, heard: Recognition) -> bool:
         """Whether there are words, of which the first pass is not sure."""
@@ -126,9 +156,9 @@ class JointDecoder:
         count: int,
         scores: _Floats | None = None,
     ) -> Recognition:
-        """What both make of an utterance (s16le), at most ``count`` hypotheses.
+        """What all make of an utterance (s16le), at most ``count`` hypotheses.
 
-        Where the first pass is sure, or both find no words, what the first pass heard.
+        Where the first pass is sure, or all find no words, what the first pass heard.
         """
         if heard.best is None or not self.wants(heard):
             return heard
@@ -146,24 +176,33 @@ class JointDecoder:
         return replace(again, score=heard.score) if again.best else heard
 
     def scores(self, samples: _Floats, first: _Floats | None = None) -> _Floats:
-        """(frames of 30 ms, labels) log-likelihoods of an utterance by both, up to a constant.
+        """(frames of 30 ms, labels) log-likelihoods of an utterance by all, up to a constant.
 
         ``samples``: (n,) at 8 kHz in the range of int16; ``first``: what the streaming network
         said, where that is known.
         """
-        second = self._by_whole(samples)
         if first is None:
             first = self._first.network.log_likelihoods(mfcc(samples), every=STRIDE)
-        return np.asarray(WEIGHTS[0] * first[: len(second)] + WEIGHTS[1] * second, np.float32)
+        second = self._by_conformer(samples)
+        count = len(second)
+        if self._convolutional is None:
+            return _sum(_WEIGHTS_OF_TWO, first[:count], second)
+        return _sum(_WEIGHTS, first[:count], second, self._by_convolutional(samples)[:count])
 
-    def _by_whole(self, samples: _Floats) -> _Floats:
+    def _by_convolutional(self, samples: _Floats) -> _Floats:
+        assert self._convolutional is not None
+        features = with_mfcc(samples)[np.newaxis]
+        (found,) = self._convolutional.run([SCORES], {FEATURES: features})
+        return np.asarray(found, np.float32)
+
+    def _by_conformer(self, samples: _Floats) -> _Floats:
         """Frames at the edges see the samples mirrored, as in Kaldi's ``snip-edges=false``."""
         frames = (len(samples) + HOP // 2) // HOP // STRIDE * STRIDE
         before = WINDOW // 2 - HOP // 2
         after = max(0, (frames - 1) * HOP + WINDOW - before - len(samples))
         padded = np.pad(samples, (before, after), mode="symmetric")
         padded = padded[: (frames - 1) * HOP + WINDOW]
-        (found,) = self._session.run([self._language.value], {SAMPLES: padded[np.newaxis]})
+        (found,) = self._conformer.run([self._language.value], {SAMPLES: padded[np.newaxis]})
         return np.asarray(found, np.float32)
 
 
@@ -171,12 +210,31 @@ def _lines(file: Path) -> list[str]:
     return file.read_text(encoding="utf-8").split()
 
 
-def _open(path: Path) -> Any:
-    file = path / NETWORK
+def _sum(weights: Sequence[float], *scores: _Floats) -> _Floats:
+    found = sum(weight * each for weight, each in zip(weights, scores, strict=True))
+    return np.asarray(found, np.float32)
+
+
+def _labels(file: Path, language: Language, *, writer: str) -> list[str]:
+    """Of a network's outputs for a language.
+
+    Raises:
+        ModelError: it cannot be read, or has none.
+    """
+    labels = json.loads(_open(file).get_modelmeta().custom_metadata_map.get(LABELS, "{}"))
+    if language.value not in labels:
+        raise ModelError(
+            f"{file} is another network: it was not written by training.{writer} for "
+            f"{language.value}"
+        )
+    return list(labels[language.value])
+
+
+def _open(file: Path) -> Any:
     return _session(file, file.stat().st_mtime_ns if file.exists() else 0)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _session(file: Path, changed_ns: int) -> Any:
-    """One for both languages; another one once the file has changed."""
+    """One for all who use the file; another one once it has changed."""
     return load_network(file, otherwise=_OTHERWISE)

@@ -16,7 +16,7 @@ from rapidfuzz.distance import Levenshtein
 from audio_fixtures import effects
 from ivr.asr.engine import Hypothesis, Recognition, Word
 from ivr.asr.factory import EngineFactory
-from ivr.asr.joint_decoding import NETWORK, SURE, JointDecoder, check_goes_with, is_joint
+from ivr.asr.joint_decoding import CONFORMER, SURE, JointDecoder, check_goes_with, is_joint
 from ivr.asr.kapok_engine import KapokEngine
 from ivr.asr.second_pass import TwoPassEngine, load_second_pass
 from ivr.asr.vosk_engine import VoskEngine
@@ -172,19 +172,19 @@ def test_real_calls_are_heard_again(engines: dict[Language, VoskEngine]) -> None
 
 
 def test_both_languages_share_one_network(decoders: dict[Language, JointDecoder]) -> None:
-    assert decoders[CMN]._session is decoders[YUE]._session
+    assert decoders[CMN]._conformer is decoders[YUE]._conformer
 
 
 def test_a_network_that_is_none(tmp_path: Path) -> None:
     assert not is_joint(tmp_path)
-    (tmp_path / NETWORK).write_bytes(b"nonsense")
+    (tmp_path / CONFORMER).write_bytes(b"nonsense")
     assert is_joint(tmp_path)
     with pytest.raises(ModelError, match="is no network that ONNX Runtime can load"):
         load_second_pass(tmp_path, CMN, first=MODELS / "cmn")
 
 
 def test_another_network(tmp_path: Path) -> None:
-    (tmp_path / NETWORK).write_bytes((MODELS / "language.onnx").read_bytes())
+    (tmp_path / CONFORMER).write_bytes((MODELS / "language.onnx").read_bytes())
     with pytest.raises(ModelError, match="it was not written by training"):
         JointDecoder.load(tmp_path, MODELS / "cmn", CMN)
 

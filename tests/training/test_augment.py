@@ -74,3 +74,34 @@ def test_a_warp_keeps_the_level_of_a_flat_spectrum_and_differs_by_utterance() ->
     x[1] = x[0]
     warped = augment.warp(x, np.random.default_rng(2), 0.12)
     assert (warped[0] - warped[1]).abs().max() > 0.1
+
+
+def test_a_transposed_voice_is_the_same_a_little_further_up_or_down() -> None:
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((40, 5, 72)).astype(np.float32))
+    moved = augment.transposed(x, np.random.default_rng(2))
+    by = []
+    for row, new in zip(x, moved, strict=True):
+        match = [
+            k
+            for k in range(-augment.HIGHER, augment.HIGHER + 1)
+            if torch.equal(new[:, 10 + k : 62 + k], row[:, 10:62])
+        ]
+        assert len(match) == 1
+        by += match
+        assert new.count_nonzero() == 5 * (72 - abs(match[0]))
+    assert min(by) < -4
+    assert max(by) > 4
+
+
+def test_bands_are_masked_in_the_envelope_alone() -> None:
+    x = torch.cat([_features(1), torch.ones(3, 120, 72)], 2)
+    before = x.clone()
+    found = augment.disturbed(x, np.random.default_rng(3), warp_by=0.1, masked=0.0)
+    assert torch.equal(x, before)
+    assert found.shape == x.shape
+    assert not torch.allclose(found[..., :40], x[..., :40])
+    pitch = found[..., 40:]
+    assert ((pitch == 1) | (pitch == 0)).all()
+    assert augment.disturbed(
+        x[..., :40], np.random.default_rng(3), warp_by=0.1, masked=0.0
+    ).shape == (3, 120, 40)

@@ -15,7 +15,7 @@ pytest.importorskip("onnx_ir", reason="needs the training extra: pip install -e 
 from small_packs import LABELS, write_packs
 
 from ivr.asr.features import mfcc
-from ivr.asr.joint_decoding import NETWORK, SAMPLES
+from ivr.asr.joint_decoding import CONFORMER, SAMPLES
 from ivr.language import Language
 from ivr.onnx_session import one_thread
 from training import export_conformer, network, train_conformer
@@ -83,9 +83,9 @@ def test_trained_exported_and_run(
     export_conformer.main()
     card = json.loads((tmp_path / "second" / "model.json").read_text("utf-8"))
     assert card["parameters"] < sum(w.numel() for w in trained.parameters())
-    assert (tmp_path / "second" / NETWORK).stat().st_size < 4 * card["parameters"]
+    assert (tmp_path / "second" / CONFORMER).stat().st_size < 4 * card["parameters"]
 
-    session = one_thread((tmp_path / "second" / NETWORK).read_bytes())
+    session = one_thread((tmp_path / "second" / CONFORMER).read_bytes())
     trained.blocks = trained.blocks[:1]
     samples = (1000 * np.random.default_rng(2).standard_normal(9600)).astype(np.float32)
     features = mfcc(samples)
