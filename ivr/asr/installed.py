@@ -10,7 +10,7 @@ from typing import Any
 
 from ivr.asr.joint_decoding import is_joint
 from ivr.asr.models import ModelCard, check_vosk_directory, read_card
-from ivr.asr.sherpa_models import check_sense_voice, check_sherpa_directory
+from ivr.asr.sherpa_models import TOKENS, check_sense_voice, check_sherpa_directory
 from ivr.errors import ModelError
 from ivr.language import Language
 
@@ -105,7 +105,7 @@ def _rate_hz(path: Path) -> int | None:
     """The rate of a model that is whole; None for one that is only a second pass."""
     if is_joint(path):
         return None
-    if not (path / "tokens.txt").exists():
+    if not (path / TOKENS).exists():
         return check_vosk_directory(path).rate_hz
     if "sense-voice" in path.name:
         check_sense_voice(path)

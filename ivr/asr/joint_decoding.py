@@ -42,6 +42,7 @@ __all__ = [
     "SAMPLES",
     "SCORES",
     "SURE",
+    "WITHOUT",
     "JointDecoder",
     "check_goes_with",
     "is_joint",
@@ -65,7 +66,8 @@ _LIMITS: Final[dict[str, Any]] = {"beam": 11.0, "lattice_beam": 6.0, "most_activ
 #: Where the first pass is as sure of its best hypothesis, it is right about as often as all.
 SURE: Final = 0.7
 _SHORTEST: Final = 10 * HOP
-_OTHERWISE: Final = "take second_pass out of config/kapok.yaml"
+#: What helps where a second pass cannot be had.
+WITHOUT: Final = "take second_pass out of config/kapok.yaml"
 
 _Floats = npt.NDArray[np.float32]
 
@@ -91,7 +93,7 @@ def check_goes_with(path: Path, first: Path, language: Language) -> None:
     if not supports_hot_words(first) or _lines(first / "units.txt") != labels:
         raise ModelError(
             f"{first}: {path} hears again what Kapok's own models of the same units have "
-            f"heard, and this is none; name another model, or {_OTHERWISE}"
+            f"heard, and this is none; name another model, or {WITHOUT}"
         )
     third = first / CONVOLUTIONAL
     if third.exists() and _labels(third, language, writer="export_convolutional") != labels:
@@ -237,4 +239,4 @@ def _open(file: Path) -> Any:
 @functools.lru_cache(maxsize=4)
 def _session(file: Path, changed_ns: int) -> Any:
     """One for all who use the file; another one once it has changed."""
-    return load_network(file, otherwise=_OTHERWISE)
+    return load_network(file, otherwise=WITHOUT)

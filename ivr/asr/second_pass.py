@@ -19,15 +19,30 @@ import numpy as np
 import numpy.typing as npt
 
 from ivr.asr.engine import Engine, Hypothesis, Recogniser, Recognition
-from ivr.asr.joint_decoding import JointDecoder, is_joint
+from ivr.asr.joint_decoding import (
+    CONFORMER,
+    WITHOUT,
+    JointDecoder,
+    check_goes_with,
+    is_joint,
+)
 from ivr.asr.kapok_engine import KapokRecogniser
+from ivr.asr.models import check_is_directory
 from ivr.asr.n_best import join_words
 from ivr.asr.sherpa_engine import import_sherpa, try_in_process, words_of_tokens
-from ivr.asr.sherpa_models import check_sense_voice
+from ivr.asr.sherpa_models import TOKENS, check_sense_voice
 from ivr.audio.resample import Resampler
+from ivr.errors import ModelError
 from ivr.language import Language
 
-__all__ = ["SecondPass", "SenseVoice", "TwoPassEngine", "TwoPassRecogniser", "load_second_pass"]
+__all__ = [
+    "SecondPass",
+    "SenseVoice",
+    "TwoPassEngine",
+    "TwoPassRecogniser",
+    "check_second_pass",
+    "load_second_pass",
+]
 
 _RATE_HZ = 16_000
 _SHORTEST_S = 0.2  # less is no utterance
@@ -74,9 +89,33 @@ def load_second_pass(
     Raises:
         ModelError: it is missing, incomplete, cannot be loaded, or does not go with ``first``.
     """
+    check_second_pass(path, language, first=first)
     if is_joint(path):
         return JointDecoder.load(path, first, language, hot_words=hot_words)
     return SenseVoice.load(path, language)
+
+
+def check_second_pass(path: Path, language: Language, *, first: Path) -> None:
+    """See that a directory holds a second pass that goes with a streaming model; loads neither.
+
+    Args:
+        path: the directory.
+        language: what it is to hear.
+        first: the directory of the streaming model.
+
+    Raises:
+        ModelError: it is missing or incomplete, or does not go with ``first``.
+    """
+    check_is_directory(path)
+    if is_joint(path):
+        check_goes_with(path, first, language)
+    elif not (path / TOKENS).exists():
+        raise ModelError(
+            f"{path} holds no second pass: neither {CONFORMER}, as Kapok's own has, nor {TOKENS}, "
+            f"as SenseVoice has; get it again, or {WITHOUT}"
+        )
+    else:
+        check_sense_voice(path)
 
 
 class SenseVoice:

@@ -15,14 +15,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import pydantic
 
 from ivr.asr.models import MEND, check_is_directory, describe_fault, first_bytes
 from ivr.errors import ModelError
 
-__all__ = ["SherpaDirectory", "SherpaSettings", "check_sense_voice", "check_sherpa_directory"]
+__all__ = [
+    "TOKENS",
+    "SherpaDirectory",
+    "SherpaSettings",
+    "check_sense_voice",
+    "check_sherpa_directory",
+]
+
+#: What a model of sherpa-onnx emits.
+TOKENS: Final = "tokens.txt"
 
 _BLANKS = frozenset({"<blk>", "<eps>", "<blank>"})
 Kind = Literal["zipformer2_ctc", "wenet_ctc", "nemo_ctc", "transducer", "paraformer"]
@@ -82,7 +91,7 @@ def check_sherpa_directory(path: Path) -> SherpaDirectory:
     kind = settings.kind or _kind(path)
     wanted = {"transducer": ("encoder", "decoder", "joiner"), "paraformer": ("encoder", "decoder")}
     files = tuple(_network(path, name) for name in wanted.get(kind, ("",)))
-    tokens = path / "tokens.txt"
+    tokens = path / TOKENS
     units = _table(tokens)
     if kind.endswith("_ctc") and not _BLANKS & set(units):
         raise ModelError(f"{tokens}: none of <blk>, <eps>, <blank> is in it; {MEND}")
@@ -100,7 +109,7 @@ def check_sense_voice(path: Path) -> tuple[Path, Path]:
         ModelError: a file is missing, empty or not what it should be.
     """
     check_is_directory(path)
-    tokens = path / "tokens.txt"
+    tokens = path / TOKENS
     _table(tokens)
     return _network(path, ""), tokens
 

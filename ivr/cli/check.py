@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.asr.hot_words import supports_hot_words
-from ivr.asr.joint_decoding import check_goes_with, is_joint
+from ivr.asr.second_pass import check_second_pass
 from ivr.call.prompt_audio import PromptAudio
 from ivr.call.prompts import load_prompts
 from ivr.errors import ConfigError, ModelError
@@ -230,13 +230,13 @@ def _report_scenario(path: Path, scenario: Scenario, *, as_json: bool, strict: b
 
 
 def _check_second_passes(settings: Settings) -> None:
-    """ConfigError where a second pass does not go with its streaming model; both are there."""
+    """ConfigError where a second pass is none, or does not go with its model; both are there."""
     faults = []
     for language, chosen in settings.languages.items():
         second = chosen.second_pass
-        if second is not None and is_joint(second) and chosen.model.is_dir():
+        if second is not None and second.is_dir() and chosen.model.is_dir():
             try:
-                check_goes_with(second, chosen.model, language)
+                check_second_pass(second, language, first=chosen.model)
             except ModelError as error:
                 faults.append(str(error))
     if faults:

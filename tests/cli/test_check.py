@@ -150,6 +150,24 @@ def test_a_second_pass_that_does_not_go_with_the_models_is_an_error(tmp_path: Pa
     assert second["what"].startswith(f"{ours / 'cmn'}: {ours / 'second'} hears again what")
 
 
+def test_a_directory_without_a_second_pass_is_an_error(tmp_path: Path):
+    ours, empty = ROOT / "models", tmp_path / "second"
+    empty.mkdir()
+    path = write_settings(tmp_path, cmn=ours / "cmn", yue=ours / "yue")
+    text = path.read_text(encoding="utf-8").replace(str(ours / "second"), str(empty))
+    path.write_text(text, encoding="utf-8")
+    result = check(path)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"{empty} holds no second pass: neither conformer.onnx, as Kapok's own has, nor "
+        "tokens.txt, as SenseVoice has; get it again, or take second_pass out of "
+        "config/kapok.yaml",
+        "1 error",
+    ]
+    (empty / "tokens.txt").write_text("<blk> 0\n", encoding="utf-8")
+    assert "model.onnx: missing" in check(path).stderr
+
+
 def test_strict_minds_warnings(tmp_path: Path):
     text = QUEUES.read_text(encoding="utf-8").replace("phrase_folder: phrases\n", "")
     path = tmp_path / "queues.yaml"
