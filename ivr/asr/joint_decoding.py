@@ -68,6 +68,7 @@ SURE: Final = 0.7
 _SHORTEST: Final = 10 * HOP
 #: What helps where a second pass cannot be had.
 WITHOUT: Final = "take second_pass out of config/kapok.yaml"
+_DELETE: Final = "delete it: the other two then hear utterances again by themselves"
 
 _Floats = npt.NDArray[np.float32]
 
@@ -89,16 +90,18 @@ def check_goes_with(path: Path, first: Path, language: Language) -> None:
         ModelError: a network cannot be read or is another one, or ``first`` is none of Kapok's
             models of the same units.
     """
-    labels = _labels(path / CONFORMER, language, writer="export_conformer")
+    labels = _labels(path / CONFORMER, language, hears=SAMPLES, writer="export_conformer")
     if not supports_hot_words(first) or _lines(first / "units.txt") != labels:
         raise ModelError(
             f"{first}: {path} hears again what Kapok's own models of the same units have "
             f"heard, and this is none; name another model, or {WITHOUT}"
         )
     third = first / CONVOLUTIONAL
-    if third.exists() and _labels(third, language, writer="export_convolutional") != labels:
+    if not third.exists():
+        return
+    if _labels(third, language, hears=FEATURES, writer="export_convolutional") != labels:
         raise ModelError(
-            f"{third} was written for other units than those of {path}; get it again, or delete it"
+            f"{third} was written for other units than those of {path}; get it again, or {_DELETE}"
         )
 
 
@@ -217,14 +220,15 @@ def _sum(weights: Sequence[float], *scores: _Floats) -> _Floats:
     return np.asarray(found, np.float32)
 
 
-def _labels(file: Path, language: Language, *, writer: str) -> list[str]:
-    """Of a network's outputs for a language.
+def _labels(file: Path, language: Language, *, hears: str, writer: str) -> list[str]:
+    """Of a network's outputs for a language; ``hears``: name of its input.
 
     Raises:
-        ModelError: it cannot be read, or has none.
+        ModelError: it cannot be read, or is another network.
     """
-    labels = json.loads(_open(file).get_modelmeta().custom_metadata_map.get(LABELS, "{}"))
-    if language.value not in labels:
+    session = _open(file)
+    labels = json.loads(session.get_modelmeta().custom_metadata_map.get(LABELS, "{}"))
+    if language.value not in labels or [i.name for i in session.get_inputs()] != [hears]:
         raise ModelError(
             f"{file} is another network: it was not written by training.{writer} for "
             f"{language.value}"
@@ -239,4 +243,4 @@ def _open(file: Path) -> Any:
 @functools.lru_cache(maxsize=4)
 def _session(file: Path, changed_ns: int) -> Any:
     """One for all who use the file; another one once it has changed."""
-    return load_network(file, otherwise=WITHOUT)
+    return load_network(file, otherwise=WITHOUT if file.name == CONFORMER else _DELETE)

@@ -1,4 +1,4 @@
-"""The second pass that decodes with two networks, with the models that ship."""
+"""The second pass that decodes with three networks, with the models that ship."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from rapidfuzz.distance import Levenshtein
 from audio_fixtures import effects
 from ivr.asr.engine import Hypothesis, Recognition, Word
 from ivr.asr.factory import EngineFactory
-from ivr.asr.joint_decoding import CONFORMER, SURE, JointDecoder, check_goes_with, is_joint
+from ivr.asr.joint_decoding import (
+    CONFORMER,
+    CONVOLUTIONAL,
+    SURE,
+    JointDecoder,
+    check_goes_with,
+    is_joint,
+)
 from ivr.asr.kapok_engine import KapokEngine
 from ivr.asr.second_pass import TwoPassEngine, load_second_pass
 from ivr.asr.vosk_engine import VoskEngine
@@ -215,6 +222,40 @@ def test_a_streaming_network_cut_off(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:200_000])
     with pytest.raises(ModelError, match=r"final\.mdl is no network of Kapok's"):
         JointDecoder.load(SECOND, copy, CMN)
+
+
+def copied(language: Language, folder: Path) -> Path:
+    """The streaming model once more, with what stands beside it."""
+    return Path(shutil.copytree(MODELS / language, folder / language))
+
+
+def test_without_the_third_network_two_decode(tmp_path: Path) -> None:
+    model = copied(YUE, tmp_path)
+    (model / CONVOLUTIONAL).unlink()
+    check_goes_with(SECOND, model, YUE)
+    pcm, text = calls(YUE, 1)[0]
+    two, three = JointDecoder.load(SECOND, model, YUE), load(YUE)
+    assert near(two.again(heard(), pcm, 8000, count=4).text, text)
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32)
+    assert np.abs(two.scores(samples) - three.scores(samples)).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "other", [SECOND / CONFORMER, MODELS / "yue" / CONVOLUTIONAL, MODELS / "language.onnx"]
+)
+def test_another_network_as_the_third(other: Path, tmp_path: Path) -> None:
+    model = copied(CMN, tmp_path)
+    shutil.copy(other, model / CONVOLUTIONAL)
+    with pytest.raises(ModelError, match=r"not written by training\.export_convolutional for cmn"):
+        check_goes_with(SECOND, model, CMN)
+
+
+def test_a_third_network_cut_off(tmp_path: Path) -> None:
+    model = copied(CMN, tmp_path)
+    file = model / CONVOLUTIONAL
+    file.write_bytes(file.read_bytes()[:100_000])
+    with pytest.raises(ModelError, match=r"can load .* or delete it: the other two"):
+        JointDecoder.load(SECOND, model, CMN)
 
 
 def test_words_that_cannot_be_spelt_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
