@@ -35,6 +35,8 @@ __all__ = ["MOST_BUSY", "READY", "Idle", "serve"]
 READY = -1
 #: Utterances are heard again where the thread that decodes has as much to do at most.
 MOST_BUSY = 0.4
+#: Arguments of :meth:`ivr.asr.bilingual.BilingualRecogniser.finish`.
+_NOT_AGAIN = (False,)
 #: glibc, malloc.h: the largest block kept in bins that are merged at every large release.
 _M_MXFAST = 1
 
@@ -78,12 +80,12 @@ def serve(connection: Connection) -> None:
     ending: Future[None] | None = None
     idle = Idle()
     for number, method, call, given in _in_order(connection, idle):
-        if aside is None or method != "finish":
+        if aside is None or method != "finish" or given == _NOT_AGAIN:
             answer(number, method, call, given)
         elif (ending is None or ending.done()) and idle.busy() < MOST_BUSY:
             ending = aside.submit(answer, number, method, call, given)
         else:
-            answer(number, method, call, (False,))
+            answer(number, method, call, _NOT_AGAIN)
 
 
 class Idle:

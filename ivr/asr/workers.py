@@ -298,9 +298,9 @@ class RemoteRecogniser:
             self._look_after()
             raise
 
-    def finish(self) -> Utterance:
-        """See :meth:`BilingualRecogniser.finish`."""
-        return cast(Utterance, self._ask("finish"))
+    def finish(self, again: bool = True) -> Utterance:
+        """See :meth:`BilingualRecogniser.finish`; also where it is busy, none is heard again."""
+        return cast(Utterance, self._ask("finish", again))
 
     def keep(self, language: Language | None) -> None:
         """See :meth:`BilingualRecogniser.keep`; workers have every language."""

@@ -505,7 +505,7 @@ class Conversation:
         if self._words_count():
             return self._final(events)
         assert self._recogniser is not None
-        self._recogniser.finish()
+        self._recogniser.finish(again=False)  # talk in the background, or an echo
         self._loudest_dbfs = SILENCE_DBFS
         return self._without_words(events) if _says(events) else Turn(partial="", events=events)
 

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
-from ivr.asr.bilingual import BilingualRecogniser, Heard
+from ivr.asr.bilingual import BilingualRecogniser, Heard, Utterance
 from ivr.audio.codecs import Encoding, encode
 from ivr.call.events import BargedIn, Ended, EndReason, HandedOff, HandOffReason, Prompt
 from ivr.call.transitions import State
@@ -235,6 +236,26 @@ def test_a_failing_recogniser_hands_the_call_to_a_person(
     assert first["error"]
     assert rest == [{"partial": ""}] * len(rest)
     assert said(conversation.finish())["text"] == ""
+
+
+def test_talk_in_the_background_is_no_answer_and_not_heard_again(
+    conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, finish = [], BilingualRecogniser.finish
+
+    def ending(self: BilingualRecogniser, again: bool = True) -> Utterance:
+        ended.append((again, heard := finish(self, again)))
+        return heard
+
+    monkeypatch.setattr(BilingualRecogniser, "finish", ending)
+    loud = np.frombuffer(speak(CMN, "我要查", "社保"), "<i2")
+    quiet = (loud * 0.002 * 32768 / np.abs(loud).max()).astype("<i2").tobytes()
+    assert not finals(stream(conversation, quiet))
+    ((again, utterance),) = ended
+    assert utterance.recognition.text == "我要查社保"
+    assert not again
+    assert say(conversation, CMN, "我要查", "社保")["queue"] == "social_security"
+    assert ended[1][0]
 
 
 def test_no_transcript_at_info(
