@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["write_readme", "write_second_card"]
+__all__ = ["add_convolutional", "write_readme", "write_second_card"]
 
 NAMES = {"cmn": "Mandarin", "yue": "Cantonese"}
 
@@ -42,6 +43,12 @@ Text: rime-cantonese (CC BY 4.0), HKCanCor (CC BY), Common Voice sentences (MPL-
 
 IN_CONTEXT = ", {} of them told apart by what stands beside them in their syllable"
 
+CONVOLUTIONAL = """
+`convolutional.onnx` hears finished utterances again, together with the network above and models/second: convolutions over spectrum
+and periodicity, {parameters:,.0f} parameters for both languages, trained from scratch by `training.train --network convolutional` on the
+speech of both; {updates:.0f} updates in {minutes:.0f} minutes on one processor core. Its matrices are kept in {bits} bits. It has the same licence.
+"""
+
 TEMPLATE = """\
 # {name}: a small {tongue} model in Vosk's format
 
@@ -58,7 +65,7 @@ Measured by `python -m training.evaluate`:
 A larger model can stand in its place by one line of `config/kapok.yaml`. `language.onnx` beside the model directories, which
 hears the language in the sound, stands on the lower layers of models/yue and was trained on the same speech
 (`training/spoken_language.py`); it has the same licence.
-
+{convolutional}
 ## Sources
 
 {sources}
@@ -95,16 +102,35 @@ def write_readme(folder: Path) -> None:
         table="\n".join(f"| {' | '.join(row)} |" for row in rows),
         sets="\n".join(f"- {name}: {SETS[name]}" for name in measured),
         sources=SOURCES[card["language"]],
+        convolutional=CONVOLUTIONAL.format(**of) if (of := card.get("convolutional")) else "",
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def add_convolutional(
+    folder: Path, *, parameters: int, bits: int, trained: Mapping[str, float]
+) -> None:
+    """Tell in a model's card of the ``convolutional.onnx`` beside it.
+
+    Args:
+        folder: of the model.
+        parameters: how many the network has.
+        bits: of each in the file.
+        trained: ``updates`` and ``minutes``.
+    """
+    file = folder / "model.json"
+    card = json.loads(file.read_text(encoding="utf-8"))
+    card["convolutional"] = {"parameters": parameters, "bits": bits, **trained}
+    file.write_text(json.dumps(card, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    write_readme(folder)
 
 
 SECOND = """\
 # {name}: hears finished utterances again
 
 A Conformer of {parameters:.0f} M parameters for telephone speech (8 kHz) in both languages, over whole utterances; what models/cmn and
-models/yue, whose units it has, were not sure of is decoded again with both networks (`ivr/asr/joint_decoding.py`). Trained from scratch in nine minutes on a GPU by
-`training/train_conformer.py`, on what the two models were trained on: cross-entropy on the alignment, then lattice-free MMI. Its
+models/yue, whose units it has, were not sure of is decoded again by it, by them and by the `convolutional.onnx` beside each of them
+together (`ivr/asr/joint_decoding.py`). Trained from scratch in nine minutes on a GPU by `training/train_conformer.py`, on what the two models were trained on: cross-entropy on the alignment, then lattice-free MMI. Its
 matrices are kept in 4 bits, in blocks of {block}; one of its eight blocks is left out. One line for each language of
 `config/kapok.yaml` names it:
 

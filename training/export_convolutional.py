@@ -21,6 +21,7 @@ from torch.nn import functional
 from ivr.asr.joint_decoding import CONVOLUTIONAL, FEATURES, LABELS, SCORES
 from ivr.asr.periodicity import WITH_MFCC
 from training import places
+from training.card import add_convolutional
 from training.checkpoint import load_convolutional
 from training.convolutional import Convolutional
 from training.onnx_export import write_in_bits
@@ -90,10 +91,12 @@ def main() -> None:
     p = places.parser(__doc__, "models")
     p.add_argument("checkpoint", type=Path, help="of training.train --network convolutional")
     a: argparse.Namespace = p.parse_args()
-    net, _ = load_convolutional(a.checkpoint)
+    net, trained = load_convolutional(a.checkpoint)
+    parameters = sum(w.numel() for w in net.parameters())
     for language in net.labels:
         path = a.models / language / CONVOLUTIONAL
-        export(net, language, path, bits=BITS[language])
+        export(net, language, path, bits=(bits := BITS[language]))
+        add_convolutional(path.parent, parameters=parameters, bits=bits, trained=trained)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from training.convolutional import Convolutional
 from training.factory import Utterance
 from training.learning import Average
 
+ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"cmn": ["<blk>", "m", "a1", "a4"], "yue": ["<blk>", "m4", "aa1"]}
 
 
@@ -99,11 +101,14 @@ def test_trained_exported_and_run(
     for part in ("pitch.first.weight", "spectrum.out.weight", "layers.7.along.weight"):
         assert not torch.equal(trained.state_dict()[part], before[part])
 
+    for language in UNITS:
+        shutil.copytree(ROOT / "models" / language, tmp_path / language)
     monkeypatch.setattr(sys, "argv", ["export", str(checkpoint), "--models", str(tmp_path)])
     export_convolutional.main()
     for language, labels in UNITS.items():
         file = tmp_path / language / CONVOLUTIONAL
         session = one_thread(file.read_bytes())
+        assert "4 updates in 0 minutes" in (tmp_path / language / "README.md").read_text("utf-8")
         written = session.get_modelmeta().custom_metadata_map[LABELS]
         assert json.loads(written) == {language: labels}
         for frames in (31, 90, 200):
