@@ -114,7 +114,7 @@ def _fingerprint(languages: Iterable[LanguageSettings]) -> str:
     for entry in languages:
         parts = [entry.model / f for f in ("am/final.mdl", "graph/HCLG.fst", "conf/model.conf")]
         if entry.second_pass is not None:
-            parts += sorted(entry.second_pass.glob("*.onnx"))
+            parts += sorted([*entry.second_pass.glob("*.onnx"), *entry.model.glob("*.onnx")])
         for part in parts:
             total = zlib.crc32(part.read_bytes(), total)
     return f"{total:08x}"
