@@ -4,7 +4,7 @@
 
 It takes features of :func:`ivr.asr.periodicity.with_mfcc` and gives the scores of one language's
 labels. A convolution over time is a product with the frames beside one another here, so that its
-matrix can be kept in 8 or 4 bits, in blocks of 64 with a scale each (ONNX Runtime's MatMulNBits).
+matrix can be kept in 4 bits, in blocks of 64 with a scale each (ONNX Runtime's MatMulNBits).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import copy
 import json
 from pathlib import Path
 
+import onnx
 import torch
 from torch import nn
 from torch.nn import functional
@@ -24,12 +25,10 @@ from training import places
 from training.card import add_convolutional
 from training.checkpoint import load_convolutional
 from training.convolutional import Convolutional
-from training.onnx_export import write_in_bits
+from training.onnx_export import write_in_four_bits
 
 __all__ = ["export", "main"]
 
-#: Of a weight: 8 lose nothing, 4 let the directory of the language stay below 25 MB.
-BITS = {"cmn": 8, "yue": 4}
 BLOCK = 64
 
 
@@ -71,19 +70,25 @@ class _OfOneLanguage(nn.Module):
         return self.net.likelihoods(out.transpose(1, 2), self.language)[0].T
 
 
-def export(net: Convolutional, language: str, path: Path, *, bits: int) -> None:
+def export(net: Convolutional, language: str, path: Path) -> None:
     """Write the network of one language; its labels stand in the file's metadata."""
-    write_in_bits(
+    write_in_four_bits(
         _OfOneLanguage(net, language),
         torch.randn(1, 300, WITH_MFCC),
         path,
         inputs={FEATURES: {1: "frames of 10 ms"}},
         outputs={SCORES: {0: "frames of 30 ms"}},
-        bits=bits,
         block=BLOCK,
         symmetric=False,
         metadata={LABELS: json.dumps({language: net.labels[language]})},
+        exact=_of_features,
     )
+
+
+def _of_features(written: onnx.ModelProto) -> list[str]:
+    """The product that makes a mel spectrum of MFCCs: it stays exact."""
+    products = (n for n in written.graph.node if n.op_type == "MatMul")
+    return [n.name for n in products if any(i.endswith("to_mel") for i in n.input)]
 
 
 def main() -> None:
@@ -95,8 +100,8 @@ def main() -> None:
     parameters = sum(w.numel() for w in net.parameters())
     for language in net.labels:
         path = a.models / language / CONVOLUTIONAL
-        export(net, language, path, bits=(bits := BITS[language]))
-        add_convolutional(path.parent, parameters=parameters, bits=bits, trained=trained)
+        export(net, language, path)
+        add_convolutional(path.parent, parameters=parameters, trained=trained)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -1,4 +1,4 @@
-"""PyTorch modules written as ONNX, their matrices in few bits."""
+"""PyTorch modules written as ONNX, their matrices in 4 bits."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ import torch
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import nn
 
-__all__ = ["write_in_bits"]
+__all__ = ["write_in_four_bits"]
 
 Axes = Mapping[str, Mapping[int, str]]
 
 
-def write_in_bits(
+def write_in_four_bits(
     module: nn.Module,
     example: torch.Tensor,
     path: Path,
     *,
     inputs: Axes,
     outputs: Axes,
-    bits: int,
     block: int,
     symmetric: bool,
     metadata: Mapping[str, str],
     exact: Callable[[onnx.ModelProto], list[str]] = lambda _: [],
 ) -> None:
-    """Write a module of one input; products with a constant in few bits (MatMulNBits).
+    """Write a module of one input; products with a constant in 4 bits (MatMulNBits).
 
     Args:
         module: what is written.
@@ -39,7 +38,6 @@ def write_in_bits(
         path: the file; its folder is made.
         inputs: name, and its axes of any length by name.
         outputs: the same.
-        bits: of a weight, 4 or 8.
         block: weights that share a scale.
         symmetric: nought is in the middle of each block; else each has a middle of its own.
         metadata: of the file.
@@ -62,7 +60,7 @@ def write_in_bits(
         written = onnx.load(whole)
         quantiser = MatMulNBitsQuantizer(
             written,
-            bits=bits,
+            bits=4,
             block_size=block,
             is_symmetric=symmetric,
             accuracy_level=4,

@@ -51,6 +51,7 @@ from training.mmi import Bigram, best_path, estimate
 from training.prepare import load
 from training.pronunciation import in_context, unit_inventory, units
 from training.restore import restored
+from training.restore_convolutional import restored as restored_convolutional
 
 __all__ = ["LANGUAGES", "batches", "bigrams_of", "collate", "labels_of", "main", "tuning_sets"]
 
@@ -326,8 +327,8 @@ def main() -> None:
                 "--network convolutional learns both languages at once, with the labels of --models: "
                 "leave --only, --through, --keep-below and --in-context out"
             )
-        if a.start_from and (len(a.start_from) > 1 or a.start_from[0].is_dir()):
-            p.error("--network convolutional: --start-from takes one .pt file")
+        if a.start_from and len(a.start_from) > 1:
+            p.error("--network convolutional: --start-from takes one folder, or one .pt file")
     train(a)
 
 
@@ -414,13 +415,18 @@ def _begin(
     """Take over the weights of a training, or of models; what that was trained for."""
     first = a.start_from[0]
     trained: dict[str, float]
+    card: dict[str, Any] = {}
+    if first.is_dir():
+        card = json.loads((first / next(iter(labels)) / "model.json").read_text(encoding="utf-8"))
     if isinstance(net, Convolutional):
-        learnt, trained = load_convolutional(first)
+        if card:
+            learnt, trained = restored_convolutional(first, list(labels)), card["convolutional"]
+        else:
+            learnt, trained = load_convolutional(first)
         net.load_state_dict(learnt.state_dict())
         return trained
-    if first.is_dir():
-        begun = _exported(first, net, factory)
-        trained = json.loads((first / next(iter(labels)) / "model.json").read_text())["trained"]
+    if card:
+        begun, trained = _exported(first, net, factory), card["trained"]
     else:
         begun, trained = load_network(*a.start_from)
     net.begin_with(begun)

@@ -24,6 +24,7 @@ from training.checkpoint import load_convolutional
 from training.convolutional import Convolutional
 from training.factory import Utterance
 from training.learning import Average
+from training.restore_convolutional import restored
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"cmn": ["<blk>", "m", "a1", "a4"], "yue": ["<blk>", "m4", "aa1"]}
@@ -39,6 +40,14 @@ def net() -> Convolutional:
 
 def heard(frames: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((frames, WITH_MFCC)).astype(np.float32)
+
+
+def likelihoods(net: Convolutional, features: np.ndarray, language: str) -> np.ndarray:
+    """(frames of 30 ms, labels) of one utterance."""
+    x = torch.from_numpy(pad(features, len(features)))[None]
+    with torch.no_grad():
+        found: np.ndarray = net.likelihoods(net(x, language), language)[0].T.numpy()
+    return found
 
 
 def test_what_follows_an_utterance_in_its_batch_is_not_heard(net: Convolutional) -> None:
@@ -105,6 +114,7 @@ def test_trained_exported_and_run(
         shutil.copytree(ROOT / "models" / language, tmp_path / language)
     monkeypatch.setattr(sys, "argv", ["export", str(checkpoint), "--models", str(tmp_path)])
     export_convolutional.main()
+    back = restored(tmp_path, list(UNITS))
     for language, labels in UNITS.items():
         file = tmp_path / language / CONVOLUTIONAL
         session = one_thread(file.read_bytes())
@@ -113,13 +123,14 @@ def test_trained_exported_and_run(
         assert json.loads(written) == {language: labels}
         for frames in (31, 90, 200):
             features = heard(frames)
-            with torch.no_grad():
-                out = trained(torch.from_numpy(pad(features, frames))[None], language)
-            expected = trained.likelihoods(out, language)[0].T.numpy()
+            expected = likelihoods(trained, features, language)
             (found,) = session.run([SCORES], {FEATURES: features[np.newaxis]})
             assert found.shape == expected.shape == (-(-frames // 3), len(labels))
-            # Four bits are not sixteen.
-            assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
+            # Four bits are not thirty-two, and eight, of what goes between, neither.
+            alike = np.corrcoef(found.ravel(), expected.ravel())[0, 1]
+            assert alike > 0.9
+            again = likelihoods(back, features, language)
+            assert np.corrcoef(found.ravel(), again.ravel())[0, 1] > max(alike, 0.97)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -134,7 +145,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     [
         ("--only yue", "learns both languages at once"),
         ("--in-context 100", "with the labels of --models"),
-        ("--start-from models", r"--start-from takes one \.pt file"),
+        ("--start-from a.pt b.pt", "--start-from takes one folder, or one"),
     ],
 )
 def test_options_of_other_networks_are_refused(
