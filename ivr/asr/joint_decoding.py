@@ -58,7 +58,7 @@ SCORES: Final = "scores"
 #: Metadata of both.
 LABELS: Final = "labels"
 #: Of the log-likelihoods of the streaming network, the Conformer, and the convolutional one.
-_WEIGHTS: Final = (0.7, 0.4, 0.2)
+_WEIGHTS: Final = {Language.MANDARIN: (0.5, 0.3, 0.15), Language.CANTONESE: (0.65, 0.4, 0.3)}
 #: Where there is no third.
 _WEIGHTS_OF_TWO: Final = (0.7, 0.4)
 #: Of the search by all (:class:`ivr.asr.beam_search.BeamSearch`).
@@ -192,7 +192,8 @@ class JointDecoder:
         count = len(second)
         if self._convolutional is None:
             return _sum(_WEIGHTS_OF_TWO, first[:count], second)
-        return _sum(_WEIGHTS, first[:count], second, self._by_convolutional(samples)[:count])
+        third = self._by_convolutional(samples)[:count]
+        return _sum(_WEIGHTS[self._language], first[:count], second, third)
 
     def _by_convolutional(self, samples: _Floats) -> _Floats:
         assert self._convolutional is not None
