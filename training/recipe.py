@@ -1,6 +1,6 @@
 """From the recordings to the models that ship: every stage, one command, resumed where it was.
 
-    python -m training.recipe --data ../shared/data         some seventeen hours on 2 cores
+    python -m training.recipe --data ../shared/data         some nineteen hours on 2 cores
     python -m training.recipe --updates-share 0.02          all stages with a fiftieth of the updates
 
 The languages are trained together, so one command makes both models. A stage that is done is not
