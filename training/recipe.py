@@ -152,7 +152,7 @@ _SOUND_UPDATES = 4_500
 
 #: The second network of the second pass; the first one, a Conformer, is trained on a GPU.
 _CONVOLUTIONAL = "convolutional"
-_CONVOLUTIONAL_UPDATES = 11_000
+_CONVOLUTIONAL_UPDATES = 8_750
 _CONVOLUTIONAL_ARGUMENTS = (
     "--network convolutional --entropy-share 0.45 --dropout 0.1 --warp 0.1 --masked 1.5"
 )
