@@ -38,7 +38,8 @@ def disturbed(
     envelope = channel(warp(x[..., :COEFFICIENTS], rng, warp_by), rng)
     pitch = x[..., COEFFICIENTS:]
     out = torch.cat([envelope, transposed(pitch, rng)], 2) if pitch.shape[2] else envelope
-    mask_bands(mask_time(out, rng, masked)[..., :COEFFICIENTS], rng)
+    mask_time(out, rng, masked)
+    out[..., :COEFFICIENTS] = mask_bands(out[..., :COEFFICIENTS], rng)
     return out
 
 

@@ -45,8 +45,8 @@ IN_CONTEXT = ", {} of them told apart by what stands beside them in their syllab
 
 CONVOLUTIONAL = """
 `convolutional.onnx` hears finished utterances again, together with the network above and models/second: convolutions over spectrum
-and periodicity, {parameters:,.0f} parameters for both languages, trained from scratch by `training.train --network convolutional` on the
-speech of both; {updates:.0f} updates in {minutes:.0f} minutes on one processor core. Its matrices are kept in 4 bits. It has the same licence.
+and periodicity, {parameters:,.0f} parameters for both languages, trained by `training.train --network convolutional` on the
+speech of both; {updates:.0f} updates in {minutes:.0f} minutes. Its matrices are kept in 4 bits. It has the same licence.
 """
 
 TEMPLATE = """\

@@ -55,9 +55,12 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
     (:meth:`training.network.Network.begin_with`).
 
     Raises:
-        ValueError: there is no such language.
+        ValueError: there is no such language, or a checkpoint is of another network.
     """
     saved = [torch.load(path, weights_only=False, map_location="cpu") for path in checkpoints]
+    for path, content in zip(checkpoints, saved, strict=True):
+        if "width" in content:
+            raise ValueError(f"{path} is of a convolutional network: training.export_convolutional")
     finest = {
         k: max(saved, key=lambda s: len(s["labels"][k]))
         for k in saved[-1]["labels"]

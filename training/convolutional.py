@@ -1,4 +1,4 @@
-"""The second network of the second pass: convolutions over spectrum and periodicity.
+"""The third network of the second pass: convolutions over spectrum and periodicity.
 
 It hears what the other two do not: besides the log mel spectrum the autocorrelation of each frame
 (:mod:`ivr.asr.periodicity`), in which the pitch stands, and so the tone. Both are looked at by
@@ -127,7 +127,9 @@ class Convolutional(nn.Module):
         spoken = torch.ones_like(features[..., :1])
         if frames is not None:
             spoken = spoken * _inside(network.STRIDE * frames, features.shape[1])[..., None]
-        mel = (features[..., :COEFFICIENTS] @ self.to_mel - self.mel_mean) / self.mel_deviation
+        with torch.autocast(features.device.type, enabled=False):  # 8 bits are too few for this
+            mel = features[..., :COEFFICIENTS] @ self.to_mel
+        mel = (mel - self.mel_mean) / self.mel_deviation
         mel = mel - (mel * spoken).sum(1, keepdim=True) / spoken.sum(1, keepdim=True)
         lags = (features[..., COEFFICIENTS:] - self.lags_mean) / self.lags_deviation
         x = self.norm(self.spectrum(mel) + self.pitch(lags)).relu() * spoken
@@ -173,7 +175,8 @@ def _inside(frames: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _mean_and_deviation(x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """(batch, width, time) to (batch, 2 * width)."""
+    """(batch, width, time) to (batch, 2 * width), in 32 bits."""
+    x, inside = x.float(), inside.float()
     count = inside.sum(2)
     mean = (x * inside).sum(2) / count
     square = (x.square() * inside).sum(2) / count

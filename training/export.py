@@ -11,6 +11,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ivr.asr.joint_decoding import CONVOLUTIONAL
 from ivr.intent.sounds import plain
 from training import lm, places
 from training.checkpoint import load_network
@@ -109,8 +110,12 @@ def _check_graph(net: Network, language: str, folder: Path) -> None:
 
 
 def _write_card(net: Network, language: str, folder: Path, trained: dict[str, float]) -> None:
-    text = json.dumps(card(net, language, trained), ensure_ascii=False, indent=2)
-    (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+    file = folder / "model.json"
+    content = card(net, language, trained)
+    if file.exists() and (folder / CONVOLUTIONAL).exists():  # stays as it is, and in the card
+        before = json.loads(file.read_text(encoding="utf-8"))
+        content |= {k: v for k, v in before.items() if k == "convolutional"}
+    file.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def export_graph(

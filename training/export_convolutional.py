@@ -1,4 +1,4 @@
-"""Write the second network of the second pass, ``convolutional.onnx`` beside each streaming model.
+"""Write the third network of the second pass, ``convolutional.onnx`` beside each streaming model.
 
     python -m training.export_convolutional work/convolutional.pt
 

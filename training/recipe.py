@@ -150,7 +150,7 @@ _DRAWN = "drawn"
 #: Of the network that hears the language.
 _SOUND_UPDATES = 4_500
 
-#: The second network of the second pass; the first one, a Conformer, is trained on a GPU.
+#: The third network of the second pass; its Conformer is trained on a GPU.
 _CONVOLUTIONAL = "convolutional"
 _CONVOLUTIONAL_UPDATES = 8_750
 _CONVOLUTIONAL_ARGUMENTS = (

@@ -10,9 +10,9 @@ training time that has passed. The weights kept for export are an exponential av
 trained. On a processor of several cores ``--processes`` learn at once, each from batches of its
 own, and share their gradients: two of one thread hear half as much again as one of two threads.
 
-    python -m training.train --minutes 85 --network convolutional --name convolutional --warp 0.1
+    python -m training.train --network convolutional --minutes 85 --warp 0.1 --masked 1.5
 
-trains the second network of the second pass (:mod:`training.convolutional`), with the labels of the
+trains the third network of the second pass (:mod:`training.convolutional`), with the labels of the
 models that it is to stand behind, for both languages at once.
 """
 
@@ -305,7 +305,7 @@ def main() -> None:
     )
     p.add_argument("--makers", type=int, default=1, help="of the speech factory, for each process")
     p.add_argument("--device", help="cpu, cuda, cuda:1; a GPU where there is one")
-    p.add_argument("--name", default="net", help="of the checkpoint in the work folder")
+    p.add_argument("--name", help="of the checkpoint in the work folder (net, or convolutional)")
     p.add_argument("--threads", type=int, default=os.cpu_count(), help="of all processes together")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--keep-every", type=float, default=15, help="minutes; copies to average")
@@ -317,6 +317,7 @@ def main() -> None:
         "--speakers", type=float, default=1.0, metavar="SHARE", help="of the sentences, to train on"
     )
     a = p.parse_args()
+    a.name = a.name or {"streaming": "net"}.get(a.network, a.network)
     if a.only and a.through:
         p.error("--through trains both languages: leave --only out")
     if a.start_from and len(a.start_from) > 1 and any(map(Path.is_dir, a.start_from)):
@@ -394,7 +395,7 @@ def _begun(
     task = _Task(net, Average(net), bigrams, sets)
     checkpoint = a.work / f"{a.name}.pt"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=False, map_location="cpu")
+        saved = saved_of(net, checkpoint)
         net.load_state_dict(saved["net"])
         task.average.net.load_state_dict(saved["average"])
         task.average.updates = task.step = saved["step"]
@@ -409,6 +410,21 @@ def _begun(
     return task
 
 
+def saved_of(net: AnyNetwork, checkpoint: Path) -> dict[str, Any]:
+    """The checkpoint of a training of this network that was interrupted.
+
+    Raises:
+        SystemExit: it is of another network, or of other units.
+    """
+    saved: dict[str, Any] = torch.load(checkpoint, weights_only=False, map_location="cpu")
+    if saved["labels"] != net.labels or not net.shape.items() <= saved.items():
+        raise SystemExit(
+            f"{checkpoint} is of another network, or of other units: give another --name, or take "
+            "it away"
+        )
+    return saved
+
+
 def _begin(
     a: argparse.Namespace, net: AnyNetwork, labels: dict[str, list[str]], factory: Factory
 ) -> dict[str, float]:
@@ -420,9 +436,12 @@ def _begin(
         card = json.loads((first / next(iter(labels)) / "model.json").read_text(encoding="utf-8"))
     if isinstance(net, Convolutional):
         if card:
-            learnt, trained = restored_convolutional(first, list(labels)), card["convolutional"]
+            learnt = restored_convolutional(first, list(labels))
+            trained = card.get("convolutional", {"updates": 0, "minutes": 0.0})
         else:
             learnt, trained = load_convolutional(first)
+        if learnt.labels != net.labels:
+            raise SystemExit(f"{first}: its units are others than those of {a.models}")
         net.load_state_dict(learnt.state_dict())
         return trained
     if card:

@@ -67,7 +67,7 @@ class SecondPassOutcome(StrEnum):
     AGAIN = "again"
     #: there was no need: the first pass was sure of it, or heard no words
     SURE = "sure"
-    #: there was need and no time: it is what the first pass heard
+    #: there was need and no time, or nobody wanted it: it is what the first pass heard
     BUSY = "busy"
 
 

@@ -90,7 +90,8 @@ def check_goes_with(path: Path, first: Path, language: Language) -> None:
         ModelError: a network cannot be read or is another one, or ``first`` is none of Kapok's
             models of the same units.
     """
-    labels = _labels(path / CONFORMER, language, hears=SAMPLES, writer="export_conformer")
+    conformer = path / CONFORMER
+    labels = _labels(conformer, language, (SAMPLES, language.value), writer="export_conformer")
     if not supports_hot_words(first) or _lines(first / "units.txt") != labels:
         raise ModelError(
             f"{first}: {path} hears again what Kapok's own models of the same units have "
@@ -99,7 +100,7 @@ def check_goes_with(path: Path, first: Path, language: Language) -> None:
     third = first / CONVOLUTIONAL
     if not third.exists():
         return
-    if _labels(third, language, hears=FEATURES, writer="export_convolutional") != labels:
+    if _labels(third, language, (FEATURES, SCORES), writer="export_convolutional") != labels:
         raise ModelError(
             f"{third} was written for other units than those of {path}; get it again, or {_DELETE}"
         )
@@ -221,15 +222,20 @@ def _sum(weights: Sequence[float], *scores: _Floats) -> _Floats:
     return np.asarray(found, np.float32)
 
 
-def _labels(file: Path, language: Language, *, hears: str, writer: str) -> list[str]:
-    """Of a network's outputs for a language; ``hears``: name of its input.
+def _labels(file: Path, language: Language, names: tuple[str, str], *, writer: str) -> list[str]:
+    """Of a network's outputs for a language; ``names`` of its input and of that output.
 
     Raises:
         ModelError: it cannot be read, or is another network.
     """
     session = _open(file)
-    labels = json.loads(session.get_modelmeta().custom_metadata_map.get(LABELS, "{}"))
-    if language.value not in labels or [i.name for i in session.get_inputs()] != [hears]:
+    try:
+        labels = dict(json.loads(session.get_modelmeta().custom_metadata_map[LABELS]))
+    except (KeyError, ValueError, TypeError):
+        labels = {}
+    inputs = [i.name for i in session.get_inputs()]
+    outputs = [o.name for o in session.get_outputs()]
+    if language.value not in labels or inputs != [names[0]] or names[1] not in outputs:
         raise ModelError(
             f"{file} is another network: it was not written by training.{writer} for "
             f"{language.value}"

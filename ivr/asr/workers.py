@@ -299,7 +299,7 @@ class RemoteRecogniser:
             raise
 
     def finish(self, again: bool = True) -> Utterance:
-        """See :meth:`BilingualRecogniser.finish`; also where it is busy, none is heard again."""
+        """See :meth:`BilingualRecogniser.finish`; a busy worker hears nothing again either."""
         return cast(Utterance, self._ask("finish", again))
 
     def keep(self, language: Language | None) -> None:

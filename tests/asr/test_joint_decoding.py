@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
@@ -19,6 +20,7 @@ from ivr.asr.factory import EngineFactory
 from ivr.asr.joint_decoding import (
     CONFORMER,
     CONVOLUTIONAL,
+    LABELS,
     SURE,
     JointDecoder,
     check_goes_with,
@@ -247,6 +249,26 @@ def test_another_network_as_the_third(other: Path, tmp_path: Path) -> None:
     model = copied(CMN, tmp_path)
     shutil.copy(other, model / CONVOLUTIONAL)
     with pytest.raises(ModelError, match=r"not written by training\.export_convolutional for cmn"):
+        check_goes_with(SECOND, model, CMN)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (json.dumps({"cmn": ["<blk>", "a1"]}), "was written for other units than those of"),
+        ("a,b,c", r"not written by training\.export_convolutional for cmn"),
+        ("[1]", r"not written by training\.export_convolutional for cmn"),
+    ],
+)
+def test_a_third_network_of_other_units(labels: str, message: str, tmp_path: Path) -> None:
+    onnx = pytest.importorskip(
+        "onnx", reason="needs the training extra: pip install -e .[training]"
+    )
+    model = copied(CMN, tmp_path)
+    network = onnx.load(model / CONVOLUTIONAL)
+    onnx.helper.set_model_props(network, {LABELS: labels})
+    (model / CONVOLUTIONAL).write_bytes(network.SerializeToString())
+    with pytest.raises(ModelError, match=message):
         check_goes_with(SECOND, model, CMN)
 
 

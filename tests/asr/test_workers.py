@@ -244,7 +244,7 @@ async def test_nobody_waits_for_an_utterance_that_is_heard_again() -> None:
             heard = await ending
             assert heard.text
             assert heard.second_pass is SecondPassOutcome.AGAIN
-            # Nor is what nobody wants to know.
+            # What nobody wants to know is not heard again, though there is time.
             await other.accept_soon(unclear)
             unwanted = await asyncio.to_thread(other.finish, again=False)
             assert unwanted.second_pass is SecondPassOutcome.BUSY

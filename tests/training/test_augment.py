@@ -93,15 +93,24 @@ def test_a_transposed_voice_is_the_same_a_little_further_up_or_down() -> None:
     assert max(by) > 4
 
 
-def test_bands_are_masked_in_the_envelope_alone() -> None:
-    x = torch.cat([_features(1), torch.ones(3, 120, 72)], 2)
+def test_bands_are_masked_in_the_envelope_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("channel", "warp", "transposed"):
+        monkeypatch.setattr(augment, name, lambda x, *_: x)
+    x = torch.cat([_features(1), torch.randn(3, 120, 72)], 2)
     before = x.clone()
     found = augment.disturbed(x, np.random.default_rng(3), warp_by=0.1, masked=0.0)
     assert torch.equal(x, before)
+    assert torch.equal(found[..., 40:], x[..., 40:])
+    constant = _mel(found[..., :40]).std(1) < 1e-3
+    assert constant.any()
+    assert not constant.all()
+    masked = augment.disturbed(x, np.random.default_rng(3), warp_by=0.1, masked=4.0)
+    gone = (masked[..., 40:] != x[..., 40:]).all(2)
+    assert 0 < gone.float().mean() < 0.7
+
+
+def test_without_periodicity_features_stay_forty() -> None:
+    x = _features(1)
+    found = augment.disturbed(x, np.random.default_rng(3), warp_by=0.1, masked=1.0)
     assert found.shape == x.shape
-    assert not torch.allclose(found[..., :40], x[..., :40])
-    pitch = found[..., 40:]
-    assert ((pitch == 1) | (pitch == 0)).all()
-    assert augment.disturbed(
-        x[..., :40], np.random.default_rng(3), warp_by=0.1, masked=0.0
-    ).shape == (3, 120, 40)
+    assert not torch.allclose(found, x)

@@ -1,4 +1,4 @@
-"""The second network of the second pass: trained, written out, and run as on a call."""
+"""The third network of the second pass: trained, written out, and run as on a call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ivr.asr.periodicity import WITH_MFCC
 from ivr.onnx_session import one_thread
 from training import export_convolutional, mmi, network, train
 from training.batch import pad
-from training.checkpoint import load_convolutional
+from training.checkpoint import load_convolutional, load_network
 from training.convolutional import Convolutional
 from training.factory import Utterance
 from training.learning import Average
@@ -158,3 +158,13 @@ def test_options_of_other_networks_are_refused(
     with pytest.raises(SystemExit):
         train.main()
     assert " ".join(message.replace("\\", "").split()) in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_checkpoint_of_another_network_is_not_gone_on_with(tmp_path: Path) -> None:
+    other = network.Network(UNITS, bottleneck=8)
+    torch.save({"labels": UNITS, "net": other.state_dict(), **other.shape}, tmp_path / "c.pt")
+    with pytest.raises(SystemExit, match="is of another network, or of other units"):
+        train.saved_of(Convolutional(UNITS, width=32), tmp_path / "c.pt")
+    torch.save({"labels": UNITS, "width": 32}, tmp_path / "d.pt")
+    with pytest.raises(ValueError, match="is of a convolutional network"):
+        load_network(tmp_path / "d.pt")
