@@ -106,7 +106,7 @@ class _Block(nn.Module):
         return y
 
 
-class Conformer(nn.Module):
+class Conformer(network.WithPriors):
     """Features to log-probabilities of the labels of a language.
 
     Args:
@@ -139,14 +139,7 @@ class Conformer(nn.Module):
         self.stride = nn.Conv1d(width, width, network.STRIDE, stride=network.STRIDE)
         self.blocks = nn.ModuleList(_Block(width, heads, taps, dropout) for _ in range(blocks))
         self.outputs = nn.ModuleDict({k: nn.Linear(width, len(v)) for k, v in labels.items()})
-        for k, v in labels.items():
-            self.register_buffer(f"prior_{k}", torch.zeros(len(v)))
-
-    def likelihoods(self, posteriors: torch.Tensor, language: str) -> torch.Tensor:
-        """As :meth:`training.network.Network.likelihoods`."""
-        return (
-            posteriors - network.PRIOR_SCALE * self.get_buffer(f"prior_{language}")[None, :, None]
-        )
+        self.set_priors({k: torch.zeros(len(v)) for k, v in labels.items()})
 
     def below(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, frames of 10 ms, 40) to (batch, a third as many, width); without context."""

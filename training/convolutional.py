@@ -49,7 +49,7 @@ class _Picture(nn.Module):
         return found
 
 
-class Gated(nn.Module):
+class _Gated(nn.Module):
     """A gated convolution of three taps, added to what comes in; (batch, width, time) to the same."""
 
     def __init__(self, width: int, dilation: int) -> None:
@@ -65,7 +65,7 @@ class Gated(nn.Module):
         return found
 
 
-class Convolutional(nn.Module):
+class Convolutional(network.WithPriors):
     """Features of :func:`ivr.asr.periodicity.with_mfcc` to scores of the labels of a language.
 
     Args:
@@ -85,7 +85,7 @@ class Convolutional(nn.Module):
         self.pitch = _Picture(LAGS, width, (16, 24), (7, 5))
         self.norm = nn.LayerNorm(width)
         self.stride = nn.Conv1d(width, width, _TAPS, stride=network.STRIDE, padding=1)
-        self.layers = nn.ModuleList(Gated(width, d) for d in DILATIONS)
+        self.layers = nn.ModuleList(_Gated(width, d) for d in DILATIONS)
         self.utterance = nn.Linear(2 * width, width)
         self.last = nn.LayerNorm(width)
         self.outputs = nn.ModuleDict({k: nn.Linear(width, len(v)) for k, v in labels.items()})
@@ -102,17 +102,6 @@ class Convolutional(nn.Module):
         self.mel_mean, self.mel_deviation = mel.mean(0), mel.std(0)
         lags = features[:, COEFFICIENTS:]
         self.lags_mean, self.lags_deviation = lags.mean(0), lags.std(0)
-
-    def set_priors(self, priors: dict[str, torch.Tensor]) -> None:
-        """As :meth:`training.network.Network.set_priors`."""
-        for language, prior in priors.items():
-            self.register_buffer(f"prior_{language}", prior)
-
-    def likelihoods(self, posteriors: torch.Tensor, language: str) -> torch.Tensor:
-        """As :meth:`training.network.Network.likelihoods`."""
-        return (
-            posteriors - network.PRIOR_SCALE * self.get_buffer(f"prior_{language}")[None, :, None]
-        )
 
     def trunk(
         self, features: torch.Tensor, frames: torch.Tensor | None = None, dropout: float = 0.0

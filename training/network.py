@@ -21,7 +21,15 @@ from torch import nn
 
 from ivr.intent.sounds import plain
 
-__all__ = ["LAYERS", "LEFT_CONTEXT", "RIGHT_CONTEXT", "Layer", "Network", "factors"]
+__all__ = [
+    "LAYERS",
+    "LEFT_CONTEXT",
+    "RIGHT_CONTEXT",
+    "Layer",
+    "Network",
+    "WithPriors",
+    "factors",
+]
 
 WIDTH = 512
 #: How many channels lie between the two factors of a layer, where nothing else is said.
@@ -157,7 +165,24 @@ def _told_apart(labels: Iterable[str]) -> bool:
     return any(unit != plain(unit) for unit in labels)
 
 
-class Network(nn.Module):
+class WithPriors(nn.Module):
+    """A network whose posteriors of labels are weighed by how frequent these are."""
+
+    def set_priors(self, priors: dict[str, torch.Tensor]) -> None:
+        """Keep the natural-log prior of each language's labels; see :meth:`likelihoods`."""
+        for language, prior in priors.items():
+            self.register_buffer(f"prior_{language}", prior)
+
+    def prior(self, language: str) -> torch.Tensor:
+        """(labels,) natural log."""
+        return self.get_buffer(f"prior_{language}")
+
+    def likelihoods(self, posteriors: torch.Tensor, language: str) -> torch.Tensor:
+        """Log-posteriors (batch, labels, frames) over the priors, as the decoder weighs them."""
+        return posteriors - PRIOR_SCALE * self.prior(language)[None, :, None]
+
+
+class Network(WithPriors):
     """Features to log-probabilities of the labels of a language."""
 
     def __init__(
@@ -269,19 +294,6 @@ class Network(nn.Module):
     def set_statistics(self, features: torch.Tensor) -> None:
         """Mean and deviation of features (frames, 40)."""
         self.mean, self.deviation = features.mean(0), features.std(0)
-
-    def set_priors(self, priors: dict[str, torch.Tensor]) -> None:
-        """Keep the natural-log prior of each language's labels; see :meth:`likelihoods`."""
-        for language, prior in priors.items():
-            self.register_buffer(f"prior_{language}", prior)
-
-    def prior(self, language: str) -> torch.Tensor:
-        """(labels,) natural log."""
-        return self.get_buffer(f"prior_{language}")
-
-    def likelihoods(self, posteriors: torch.Tensor, language: str) -> torch.Tensor:
-        """Log-posteriors (batch, labels, frames) over the priors, as the decoder weighs them."""
-        return posteriors - PRIOR_SCALE * self.prior(language)[None, :, None]
 
     def layers(self, language: str) -> list[Layer]:
         """All layers of a language, from the input up."""

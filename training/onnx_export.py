@@ -28,7 +28,7 @@ def write_in_four_bits(
     block: int,
     symmetric: bool,
     metadata: Mapping[str, str],
-    exact: Callable[[onnx.ModelProto], list[str]] = lambda _: [],
+    exact: Callable[[onnx.ModelProto], list[str]],
 ) -> None:
     """Write a module of one input; products with a constant in 4 bits (MatMulNBits).
 

@@ -215,7 +215,7 @@ def tuning_error(
             wrong = total = 0
             for u in items:
                 x = torch.from_numpy(pad(u.features, len(u.features)))[None]
-                x = x.to(net.get_buffer(f"prior_{language}").device)
+                x = x.to(net.prior(language).device)
                 scores = net.likelihoods(net(x, language), language)[0].T
                 path = best_path(scores, bigrams[language])
                 heard = [plain(net.labels[language][k]) for k in path]
@@ -317,7 +317,7 @@ def main() -> None:
         "--speakers", type=float, default=1.0, metavar="SHARE", help="of the sentences, to train on"
     )
     a = p.parse_args()
-    a.name = a.name or {"streaming": "net"}.get(a.network, a.network)
+    a.name = a.name or ("net" if a.network == "streaming" else a.network)
     if a.only and a.through:
         p.error("--through trains both languages: leave --only out")
     if a.start_from and len(a.start_from) > 1 and any(map(Path.is_dir, a.start_from)):

@@ -140,7 +140,7 @@ def _fresh(a: argparse.Namespace, labels: dict[str, list[str]]) -> Conformer:
                 f"--priors: no network of {language} with the labels of the packs; make the packs "
                 "with the --in-context that it was trained with"
             )
-        net.register_buffer(f"prior_{language}", small[language].prior(language))
+        net.set_priors({language: small[language].prior(language)})
         net.mean, net.deviation = small[language].mean, small[language].deviation
     return net
 

@@ -89,7 +89,7 @@ def load_second_pass(
     Raises:
         ModelError: it is missing, incomplete, cannot be loaded, or does not go with ``first``.
     """
-    check_second_pass(path, language, first=first)
+    _check_is_either(path)
     if is_joint(path):
         return JointDecoder.load(path, first, language, hot_words=hot_words)
     return SenseVoice.load(path, language)
@@ -106,16 +106,21 @@ def check_second_pass(path: Path, language: Language, *, first: Path) -> None:
     Raises:
         ModelError: it is missing or incomplete, or does not go with ``first``.
     """
-    check_is_directory(path)
+    _check_is_either(path)
     if is_joint(path):
         check_goes_with(path, first, language)
-    elif not (path / TOKENS).exists():
+    else:
+        check_sense_voice(path)
+
+
+def _check_is_either(path: Path) -> None:
+    """ModelError where a directory is missing, or neither Kapok's own nor SenseVoice's."""
+    check_is_directory(path)
+    if not is_joint(path) and not (path / TOKENS).exists():
         raise ModelError(
             f"{path} holds no second pass: neither {CONFORMER}, as Kapok's own has, nor {TOKENS}, "
             f"as SenseVoice has; get it again, or {WITHOUT}"
         )
-    else:
-        check_sense_voice(path)
 
 
 class SenseVoice:
