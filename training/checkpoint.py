@@ -76,8 +76,7 @@ def load_network(*checkpoints: Path) -> tuple[Network, dict[str, float]]:
         if value.dtype.is_floating_point:
             mean[name] = torch.stack([state[name] for state in states]).mean(0)
     net.load_state_dict(mean)
-    updates, spent_s = max(map(_trained, saved))
-    return net.eval(), {"updates": updates, "minutes": round(spent_s / 60, 1)}
+    return net.eval(), max(map(_trained, saved), key=lambda t: (t["updates"], t["minutes"]))
 
 
 def load_convolutional(checkpoint: Path) -> tuple[Convolutional, dict[str, float]]:
@@ -91,8 +90,7 @@ def load_convolutional(checkpoint: Path) -> tuple[Convolutional, dict[str, float
         raise ValueError(f"{checkpoint} was not left by training.train --network convolutional")
     net = Convolutional(saved["labels"], width=saved["width"])
     net.load_state_dict(saved["average"])
-    updates, spent_s = _trained(saved)
-    return net.eval(), {"updates": updates, "minutes": round(spent_s / 60, 1)}
+    return net.eval(), _trained(saved)
 
 
 def _network(labels: dict[str, list[str]], saved: dict[str, Any]) -> Network:
@@ -110,7 +108,8 @@ def _finer(saved: dict[str, Any], net: Network) -> dict[str, torch.Tensor]:
     return finer.state_dict()
 
 
-def _trained(saved: dict[str, Any]) -> tuple[int, float]:
-    """Updates and seconds of a checkpoint, with those of the trainings that it began from."""
+def _trained(saved: dict[str, Any]) -> dict[str, float]:
+    """Updates and minutes of a checkpoint, with those of the trainings that it began from."""
     updates, spent_s = saved.get("before", (0, 0.0))
-    return updates + saved["step"], spent_s + saved["spent"]
+    minutes = round((spent_s + saved["spent"]) / 60, 1)
+    return {"updates": updates + saved["step"], "minutes": minutes}

@@ -473,7 +473,7 @@ def _learn(
     if task.optimiser:
         optimiser.load_state_dict(task.optimiser)
     checkpoint = a.work / f"{a.name}.pt"
-    rng, told = np.random.default_rng([a.seed + step, rank]), Progress()
+    rng, told = np.random.default_rng([a.seed + step, rank]), Progress(a.processes)
     spent = task.spent
     begin, last_save = time.monotonic() - spent, time.monotonic()
     kept = spent // (60 * a.keep_every)
@@ -547,15 +547,20 @@ def _share_gradients(net: nn.Module) -> None:
 
 
 class Progress:
-    """Running means of the losses, and how much speech was heard."""
+    """Running means of one process's losses, and how much speech all of them heard.
 
-    def __init__(self) -> None:
+    Args:
+        processes: that learn, from about as much each.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self.processes = processes
         self.mean: dict[str, float] = {}
         self.heard_s = self.waited_s = 0.0
         self.began = time.monotonic()
 
     def add(self, batch: Batch, entropy: float, mmi: float, apart: float) -> None:
-        self.heard_s += float(batch.frames.sum()) * 0.03
+        self.heard_s += self.processes * float(batch.frames.sum()) * 0.03
         for name, now in (("ce", entropy), ("mmi", mmi), ("apart", apart)):
             key = f"{batch.language} {name}"
             self.mean[key] = 0.98 * self.mean.get(key, now) + 0.02 * now
