@@ -43,6 +43,7 @@ from ivr.replay.clips import Clip, read_clip
 from ivr.replay.labels import REJECTED, Label, load_labels
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
+from ivr.server.registry import CallRecord, LiveCall
 from ivr.settings import Settings, load_settings
 
 FIXTURES = Path(__file__).parents[1] / "audio_fixtures"
@@ -71,19 +72,26 @@ class Watched(KapokServer):
         super().__init__(*args, **kwargs)
         self.understood: dict[str, list[tuple[float, dict[str, Any]]]] = {}
         self._over: dict[str, asyncio.Event] = {}
-        registry, note, end = self.registry, self.registry.understood, self.registry.end
+        begin = self.registry.begin
 
-        def noted(call_id: str, what: Any) -> None:
-            at_s = asyncio.get_running_loop().time()
-            self.understood.setdefault(call_id, []).append((at_s, dict(what)))
-            note(call_id, what)
+        def begun(record: CallRecord) -> LiveCall:
+            call, call_id = begin(record), record.call_id
+            note, end = call.understood, call.end
 
-        def ended(call_id: str, *, at: datetime) -> None:
-            end(call_id, at=at)
-            self._over.setdefault(call_id, asyncio.Event()).set()
+            def noted(what: Any) -> None:
+                at_s = asyncio.get_running_loop().time()
+                self.understood.setdefault(call_id, []).append((at_s, dict(what)))
+                note(what)
 
-        registry.understood = noted  # type: ignore[method-assign]
-        registry.end = ended  # type: ignore[method-assign]
+            def ended(*, at: datetime) -> None:
+                end(at=at)
+                self._over.setdefault(call_id, asyncio.Event()).set()
+
+            call.understood = noted  # type: ignore[method-assign]
+            call.end = ended  # type: ignore[method-assign]
+            return call
+
+        self.registry.begin = begun  # type: ignore[method-assign]
 
     async def over(self, call_id: str) -> None:
         """Wait until a call is over."""

@@ -20,6 +20,7 @@ from ivr.call.events import (
     EndReason,
     Event,
     HandedOff,
+    HandOffReason,
     Routed,
 )
 from ivr.call.turn import Turn
@@ -115,10 +116,20 @@ class Decisions:
         """The caller objected: no decision stands."""
         self._last = None
 
-    def hung_up(self, *, at: datetime) -> Decision:
-        """The decision that stands as the connection ends: where there is none, a hang-up."""
+    def at_end(self, *, at: datetime, hung_up: bool) -> Decision:
+        """The decision that stands as the connection ends.
+
+        Args:
+            at: when that is.
+            hung_up: whether the caller, or the gateway, ended the call. Where the connection broke,
+                or had to be closed, the caller may still be with the gateway: without a decision it
+                is then told a person.
+        """
         if self._last is None:
-            ended = self._decision(at, action=Action.HANG_UP, reason=EndReason.HANG_UP.value)
+            if hung_up:
+                ended = self._decision(at, action=Action.HANG_UP, reason=EndReason.HANG_UP.value)
+            else:
+                ended = self._to_person(at, HandOffReason.LINE_LOST)
             self._last = replace(ended, revision=self._made + 1)
         return self._last
 
@@ -145,9 +156,7 @@ class Decisions:
                     at, action=Action.EMERGENCY, number=event.number, confirmed=True
                 )
             case HandedOff():
-                return self._decision(
-                    at, action=Action.PERSON, queue=self._person_queue, reason=event.reason.value
-                )
+                return self._to_person(at, event.reason)
             case CallBackAccepted():
                 return self._decision(
                     at,
@@ -162,6 +171,11 @@ class Decisions:
                 return self._decision(at, action=Action.HANG_UP, reason=event.reason.value)
             case _:
                 return None
+
+    def _to_person(self, at: datetime, reason: HandOffReason) -> Decision:
+        return self._decision(
+            at, action=Action.PERSON, queue=self._person_queue, reason=reason.value
+        )
 
     def _decision(self, at: datetime, **what: Any) -> Decision:
         return Decision(

@@ -151,6 +151,7 @@ class HandOffReason(StrEnum):
     EMERGENCY_UNCLEAR = "emergency_unclear"  # an emergency was offered, the answer was not clear
     RECOGNISER_FAILED = "recogniser_failed"
     CALL_TOO_LONG = "call_too_long"
+    LINE_LOST = "line_lost"  # the connection broke, or had to be closed, before a decision
 
 
 class EndReason(StrEnum):

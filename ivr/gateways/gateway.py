@@ -24,6 +24,7 @@ The rules:
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ __all__ = [
     "Upgrade",
     "UpgradeError",
 ]
+
+_log = logging.getLogger(__name__)
 
 #: A WebSocket message, text or binary; of a TCP stream, any piece of it.
 Message = str | bytes
@@ -308,6 +311,9 @@ class Gateway(ABC):
             return self.take(message)
         except ProtocolError as error:
             return [Refused(reason=str(error))]
+        except Exception as error:  # a live call outlasts a mistake of ours
+            _log.exception("%s: a message could not be read", self.name)
+            return [Refused(reason=f"the message could not be read ({type(error).__name__})")]
 
     @abstractmethod
     def take(self, message: Message) -> list[Inbound]:
@@ -324,7 +330,3 @@ class Gateway(ABC):
     def play(self, say: Say) -> Iterator[Packet]:
         """The packets that play a prompt, in order; never called where not plays_prompts."""
         raise NotImplementedError(f"{self.name} plays its own prompts")
-
-    def gone(self) -> list[Inbound]:
-        """The connection was lost: what that means, :class:`HungUp` at the least."""
-        return [HungUp()]

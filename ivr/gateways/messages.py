@@ -34,7 +34,8 @@ def json_object(text: str, *, max_chars: int = MAX_TEXT_CHARS) -> dict[str, Any]
     """The JSON object that ``text`` is.
 
     Raises:
-        ProtocolError: it is longer than ``max_chars``, no JSON, or no object.
+        ProtocolError: it is longer than ``max_chars``, no JSON, no object, or holds half a
+            character, which could be neither logged nor answered.
     """
     if len(text) > max_chars:
         raise ProtocolError(
@@ -42,6 +43,12 @@ def json_object(text: str, *, max_chars: int = MAX_TEXT_CHARS) -> dict[str, Any]
         )
     try:
         message = json.loads(text)
+        if "\\u" in text:
+            json.dumps(message, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ProtocolError(
+            f"text message holds half a character, a lone \\ud800 to \\udfff: {shown(text)}"
+        ) from None
     except (ValueError, RecursionError):
         raise ProtocolError(
             f"text message is not JSON: {shown(text)}; audio is due as binary messages"
@@ -70,7 +77,10 @@ def printable(value: Any, *, max_chars: int = 128) -> str:
 
 def shown(value: Any) -> str:
     """``value`` as an error quotes it, cut to a length that one reads."""
-    whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # read it could be
+        return "what is nested too deep"
     return repr(whole if len(whole) <= 40 else whole[:40] + "…")
 
 

@@ -48,7 +48,7 @@ from ivr.server.conversation import Conversation, Services
 from ivr.server.inbox import Inbox
 from ivr.server.metrics import Metrics
 from ivr.server.playout import Playout, Voice
-from ivr.server.registry import CallRecord, Registry
+from ivr.server.registry import CallRecord, LiveCall, Registry
 from ivr.server.tracing import CallTrace, Tracing
 from ivr.server.transport import CloseCode, GoneError, Transport
 from ivr.settings import CallLogSettings, ServerSettings
@@ -57,7 +57,7 @@ __all__ = ["Call", "Desk", "refuse"]
 
 _log = logging.getLogger(__name__)
 
-#: How long handing a call to a person may take as the server ends, seconds.
+#: How long handing a call to a person may take as the server ends, seconds; a last word too.
 _HAND_OVER_S = 2.0
 #: Audio is gathered to so much before it is recognised, seconds: a job for each 20 ms frame
 #: would cost more than the recognition.
@@ -127,6 +127,8 @@ class Call:
         self._trace = CallTrace()
         self._conversation: Conversation | None = None
         self._decisions: Decisions | None = None
+        self._live: LiveCall | None = None
+        self._hung_up = False  # by the caller or the gateway, not that the line was lost
         self._delivery: asyncio.Task[None] | None = None
         self._delivered: Decision | None = None
         self._playout = Playout(gateway, transport.send, played=self._self_report, voice=desk.voice)
@@ -155,8 +157,8 @@ class Call:
             await self._close(CloseCode.NORMAL_CLOSURE)
         except TimeoutError:
             await self._close(CloseCode.POLICY_VIOLATION, "the call is too long")
-        except GoneError:
-            pass
+        except GoneError as error:
+            self._hung_up |= error.closed
         except ServerError as error:
             await self._close(CloseCode.TRY_AGAIN_LATER, str(error))
         finally:
@@ -174,8 +176,9 @@ class Call:
 
     async def _close(self, code: CloseCode, reason: str = "") -> None:
         error = code is not CloseCode.NORMAL_CLOSURE
-        with suppress(GoneError):
-            await self._send(Close(reason=reason, error=error))
+        with suppress(GoneError, TimeoutError):
+            async with asyncio.timeout(_HAND_OVER_S):
+                await self._send(Close(reason=reason, error=error))
         await self._transport.close(code, reason)
 
     async def _hand_over(self, reason: str) -> None:
@@ -203,7 +206,7 @@ class Call:
         await asyncio.gather(*started, return_exceptions=True)
 
     async def _end(self) -> None:
-        if self._conversation is not None and self._decisions is not None:
+        if self._conversation and self._decisions and self._live:
             self._desk.metrics.call_ended(
                 self._gateway.name,
                 str(self._conversation.state),
@@ -212,17 +215,20 @@ class Call:
             with suppress(ServerError):  # the pool is closed: nothing to let go of
                 await self._lane.run(self._conversation.hang_up)
             now = self._now()
-            last = self._decisions.hung_up(at=now)
-            self._desk.registry.update(self._id, state=self._conversation.state, decision=last)
-            self._desk.registry.end(self._id, at=now)
+            last = self._decisions.at_end(at=now, hung_up=self._hung_up)
+            self._live.update(state=self._conversation.state, decision=last)
+            self._live.end(at=now)
             if last is not self._delivered:
                 self._told(last)
         self._trace.end()
         self._log.info("ended")
 
     def _told(self, decision: Decision) -> None:
-        self._desk.decided(decision)
         self._trace.decided(decision)
+        if self._live is None or self._live.superseded:
+            self._log.warning("a later call has this id: nobody is told %s", decision.action)
+        else:
+            self._desk.decided(decision)
 
     # --- reading -------------------------------------------------------------------------
 
@@ -235,8 +241,11 @@ class Call:
         except TimeoutError:
             reason = f"nothing came for {self._desk.limits.idle_timeout_s:g} s"
             await self._close(CloseCode.POLICY_VIOLATION, reason)
-        except GoneError:
-            pass
+        except GoneError as error:
+            self._hung_up |= error.closed
+        except Exception:
+            self._log.exception("reading what the gateway sends failed")
+            await self._close(CloseCode.INTERNAL_ERROR, "the server failed")
         finally:
             self._inbox.close()
 
@@ -313,6 +322,7 @@ class Call:
                 await self._send(inbound)
                 return inbound.closes
             case HungUp():
+                self._hung_up = True
                 return True
             case _ if self._conversation is None:
                 self._log.warning("refused: %s before the call has begun", type(inbound).__name__)
@@ -322,7 +332,9 @@ class Call:
                 self._lag(inbound, _clock_s() - asked_s)
                 await self._turn(turn, inbound)
                 self._measure(turn, _clock_s() - came_s)
-                return isinstance(inbound, Finished) and inbound.closes
+                if isinstance(inbound, Finished) and inbound.closes:
+                    self._hung_up = True
+                    return True
         return False
 
     async def _start(self, started: Started) -> None:
@@ -350,7 +362,7 @@ class Call:
         self._decisions = Decisions(
             call_id=self._id, gateway=self._gateway.name, caller=started.caller
         )
-        desk.registry.begin(
+        self._live = desk.registry.begin(
             CallRecord(
                 call_id=self._id, gateway=self._gateway.name, began=now, caller=started.caller
             )
@@ -418,7 +430,8 @@ class Call:
         if turn.final is not None:
             await self._send(turn.final)
             if turn.final.text:
-                self._desk.registry.understood(self._id, _understood(turn.final))
+                assert self._live is not None
+                self._live.understood(_understood(turn.final))
         await self._say(turn, cuts=_cuts(turn, inbound))
         await self._decide(turn)
 
@@ -436,6 +449,7 @@ class Call:
     async def _decide(self, turn: Turn) -> None:
         assert self._conversation is not None
         assert self._decisions is not None
+        assert self._live is not None
         if self._delivered is not None and self._gateway.takes_decision:
             return  # too late to object: the gateway moves the call
         decision = self._decisions.take(turn, at=self._now())
@@ -445,7 +459,7 @@ class Call:
             self._delivery = None
         if state not in _DECIDED:
             self._decisions.withdraw()
-        self._desk.registry.update(self._id, state=state, decision=self._decisions.last)
+        self._live.update(state=state, decision=self._decisions.last)
         if decision is not None:
             self._delivery = asyncio.create_task(self._deliver(decision))
 

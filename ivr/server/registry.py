@@ -2,20 +2,21 @@
 
 Whoever cannot be told a decision over the connection asks for it by the call's id: the HTTP API
 reads this registry. Nothing is kept for ever: of the calls that are over, the ``kept`` last.
-A call that comes with the id of an earlier one takes its place.
+A call that comes with the id of an earlier one takes its place: what the earlier one does from then
+on, its end too, is not seen here any more.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from ivr.call.decision import Decision
 
-__all__ = ["CallRecord", "Registry"]
+__all__ = ["CallRecord", "LiveCall", "Registry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,28 @@ class CallRecord:
         }
 
 
+class LiveCall:
+    """A call in progress, as the one who serves it keeps it up to date; :meth:`Registry.begin`."""
+
+    def __init__(self, record: CallRecord, *, over: Callable[[LiveCall], None]) -> None:
+        self.record = record
+        self.superseded = False  # another call has come with its id
+        self._over = over
+
+    def update(self, *, state: str, decision: Decision | None) -> None:
+        """Where the call stands now."""
+        self.record = replace(self.record, state=state, decision=decision)
+
+    def understood(self, understood: Mapping[str, Any]) -> None:
+        """What came of the last utterance."""
+        self.record = replace(self.record, understood=understood)
+
+    def end(self, *, at: datetime) -> None:
+        """The call is over."""
+        self.record = replace(self.record, ended=at)
+        self._over(self)
+
+
 class Registry:
     """Calls by their id; used from the event loop alone.
 
@@ -57,12 +80,12 @@ class Registry:
         if kept < 1:
             raise ValueError(f"kept={kept}: at least the last call is remembered")
         self._kept = kept
-        self._live: dict[str, CallRecord] = {}
+        self._live: dict[str, LiveCall] = {}
         self._over: OrderedDict[str, CallRecord] = OrderedDict()
 
     def calls(self) -> tuple[CallRecord, ...]:
         """The calls in progress, the oldest first."""
-        return tuple(self._live.values())
+        return tuple(call.record for call in self._live.values())
 
     def over(self) -> tuple[CallRecord, ...]:
         """The calls that are over and remembered, the oldest first."""
@@ -70,36 +93,28 @@ class Registry:
 
     def call(self, call_id: str) -> CallRecord | None:
         """A call, in progress or over; None where it is not known, or known no more."""
-        return self._live.get(call_id) or self._over.get(call_id)
+        live = self._live.get(call_id)
+        return live.record if live else self._over.get(call_id)
 
     def decision(self, call_id: str) -> Decision | None:
         """The decision that stands about a call; None where there is none (yet)."""
         record = self.call(call_id)
         return record.decision if record else None
 
-    def begin(self, record: CallRecord) -> None:
-        """A call has come."""
+    def begin(self, record: CallRecord) -> LiveCall:
+        """A call has come; what is returned tells of it."""
         self._over.pop(record.call_id, None)
-        self._live.pop(record.call_id, None)
-        self._live[record.call_id] = record
+        earlier = self._live.pop(record.call_id, None)
+        if earlier is not None:
+            earlier.superseded = True
+        call = self._live[record.call_id] = LiveCall(record, over=self._end)
+        return call
 
-    def update(self, call_id: str, *, state: str, decision: Decision | None) -> None:
-        """Where a call stands now; unknown calls are passed over."""
-        record = self._live.get(call_id)
-        if record is not None:
-            self._live[call_id] = replace(record, state=state, decision=decision)
-
-    def understood(self, call_id: str, understood: Mapping[str, Any]) -> None:
-        """What came of a call's last utterance; unknown calls are passed over."""
-        record = self._live.get(call_id)
-        if record is not None:
-            self._live[call_id] = replace(record, understood=understood)
-
-    def end(self, call_id: str, *, at: datetime) -> None:
-        """A call is over; unknown calls are passed over."""
-        record = self._live.pop(call_id, None)
-        if record is None:
+    def _end(self, call: LiveCall) -> None:
+        if call.superseded:
             return
-        self._over[call_id] = replace(record, ended=at)
+        call_id = call.record.call_id
+        self._live.pop(call_id, None)
+        self._over[call_id] = call.record
         while len(self._over) > self._kept:
             self._over.popitem(last=False)

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import ClassVar, Protocol
 
 from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 from websockets.frames import CloseCode
 
 __all__ = ["CloseCode", "GoneError", "TcpTransport", "Transport", "WebSocketTransport"]
 
 
+#: Who reads nothing of what is sent for so long reads nothing any more, seconds.
+_STALLED_S = 30.0
+
+
 class GoneError(Exception):
-    """The other side has closed the connection, or it broke."""
+    """The other side has closed the connection, or it broke.
+
+    Args:
+        closed: whether the other side closed it as it should, which says that the call is over.
+    """
+
+    def __init__(self, *, closed: bool = False) -> None:
+        super().__init__("closed" if closed else "broken")
+        self.closed = closed
 
 
 class Transport(Protocol):
@@ -34,7 +45,7 @@ class Transport(Protocol):
         ...
 
     async def send(self, message: str | bytes) -> None:
-        """Send; waits while the other side does not read.
+        """Send; waits while the other side does not read, but not for ever.
 
         Raises:
             GoneError: it cannot be sent any more.
@@ -49,6 +60,9 @@ class Transport(Protocol):
 class WebSocketTransport:
     """A WebSocket."""
 
+    #: How long the other side may take to close, seconds.
+    _CLOSE_S: ClassVar = 10.0
+
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
 
@@ -62,18 +76,30 @@ class WebSocketTransport:
         try:
             return await self._connection.recv()
         except ConnectionClosed as error:
-            raise GoneError from error
+            raise GoneError(closed=_closed_by_them(error)) from error
 
     async def send(self, message: str | bytes) -> None:
         """See :class:`Transport`."""
         try:
-            await self._connection.send(message)
-        except ConnectionClosed as error:
+            async with asyncio.timeout(_STALLED_S):
+                await self._connection.send(message)
+        except TimeoutError as error:
+            self._connection.transport.abort()
             raise GoneError from error
+        except ConnectionClosed as error:
+            raise GoneError(closed=_closed_by_them(error)) from error
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
         """See :class:`Transport`; a reason longer than a close frame holds is cut."""
-        await self._connection.close(code, reason.encode()[:120].decode(errors="ignore"))
+        try:
+            async with asyncio.timeout(self._CLOSE_S):
+                await self._connection.close(code, reason.encode()[:120].decode(errors="ignore"))
+        except TimeoutError:
+            self._connection.transport.abort()
+
+
+def _closed_by_them(error: ConnectionClosed) -> bool:
+    return isinstance(error, ConnectionClosedOK) and error.rcvd_then_sent is True
 
 
 class TcpTransport:
@@ -85,7 +111,7 @@ class TcpTransport:
     """
 
     PIECE: ClassVar = 65_536
-    _CLOSE_S = 2.0
+    _CLOSE_S: ClassVar = 2.0
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, first: bytes = b""
@@ -107,7 +133,7 @@ class TcpTransport:
         except OSError as error:
             raise GoneError from error
         if not data:
-            raise GoneError
+            raise GoneError(closed=True)
         return data
 
     async def send(self, message: str | bytes) -> None:
@@ -116,13 +142,17 @@ class TcpTransport:
             raise GoneError
         try:
             self._writer.write(message if isinstance(message, bytes) else message.encode())
-            await self._writer.drain()
-        except OSError as error:
+            async with asyncio.timeout(_STALLED_S):
+                await self._writer.drain()
+        except OSError as error:  # TimeoutError is one
+            self._writer.transport.abort()
             raise GoneError from error
 
     async def close(self, code: CloseCode, reason: str = "") -> None:
         """See :class:`Transport`."""
         self._writer.close()
-        with suppress(OSError, TimeoutError):
+        try:
             async with asyncio.timeout(self._CLOSE_S):
                 await self._writer.wait_closed()
+        except OSError:  # TimeoutError is one
+            self._writer.transport.abort()

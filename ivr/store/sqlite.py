@@ -11,7 +11,9 @@ from ivr.store.sql import SqlBackend
 
 __all__ = ["SqliteBackend", "connect"]
 
-_BUSY_S: Final = 10.0  # how long one who writes is waited for
+#: How long one who writes is waited for. A server that ends gives its store 10 s: twice this, to
+#: open the file and to write, leaves time for the spool.
+_BUSY_S: Final = 3.0
 _AGAIN_S: Final = 0.01
 
 

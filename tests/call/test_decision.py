@@ -100,9 +100,19 @@ def test_a_later_decision_takes_the_place_of_an_earlier_one() -> None:
     made = following.take(turn(Routed("social_security", 0.9, False)), at=NOON)
     assert made is not None
     assert (made.queue, made.revision) == ("social_security", 2)
-    assert following.hung_up(at=NOON) is made
+    assert following.at_end(at=NOON, hung_up=True) is made
+    assert following.at_end(at=NOON, hung_up=False) is made
 
 
 def test_a_call_that_ends_undecided_was_hung_up() -> None:
-    ended = decisions().hung_up(at=NOON)
+    ended = decisions().at_end(at=NOON, hung_up=True)
     assert (ended.action, ended.reason, ended.revision) == (Action.HANG_UP, "hang_up", 1)
+
+
+def test_a_caller_whose_line_broke_undecided_goes_to_a_person() -> None:
+    following = decisions()
+    following.take(turn(Routed("general", 0.9, False)), at=NOON)
+    following.withdraw()
+    ended = following.at_end(at=NOON, hung_up=False)
+    assert (ended.action, ended.reason, ended.revision) == (Action.PERSON, "line_lost", 2)
+    assert following.last is ended

@@ -107,7 +107,7 @@ async def test_one_that_stalls_in_a_message_is_closed_and_leaves_nothing(
         await ringing
         decision = server.registry.decision(who.call_id)
         assert decision is not None
-        assert decision.action is Action.HANG_UP
+        assert (decision.action, decision.reason) == (Action.PERSON, "line_lost")
         await a_call_is_served(server)
 
 

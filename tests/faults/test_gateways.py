@@ -15,6 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from ivr.call.decision import Action, Decision
 from ivr.load.crowd import crowd
 from ivr.server.app import KapokServer
 from ivr.server.conversation import Services
@@ -67,6 +68,15 @@ async def test_one_that_floods_waits_and_others_do_not(server: KapokServer) -> N
     assert len(answers) == len(blocks) * 20
 
 
+def opening() -> bytes:
+    """A client's opening handshake (RFC 6455, 4.1)."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    return (
+        f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
 def frame(opcode: int, data: bytes) -> bytes:
     """A client's frame (RFC 6455, 5.2), masked by zeros, which mask nothing."""
     if len(data) < 126:
@@ -82,11 +92,7 @@ async def test_one_that_never_closes_is_let_go_of(
 ) -> None:
     async with KapokServer(services, settings_of(installation, idle_timeout_s=0.5)) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        key = base64.b64encode(os.urandom(16)).decode()
-        writer.write(
-            f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        writer.write(opening())
         await reader.readuntil(b"\r\n\r\n")
         writer.write(frame(2, SOCIAL_SECURITY[:BLOCK]))
         await comes_true(lambda: server.calls == 1)
@@ -96,7 +102,9 @@ async def test_one_that_never_closes_is_let_go_of(
         writer.close()
 
 
-async def test_one_that_reconnects_with_the_same_call_id(server: KapokServer) -> None:
+async def test_one_that_reconnects_with_the_same_call_id(
+    server: KapokServer, told: list[Decision]
+) -> None:
     async with connect(server.url) as first:
         await first.send(CONFIG)
         await ask(first, SOCIAL_SECURITY[:BLOCK])
@@ -107,12 +115,54 @@ async def test_one_that_reconnects_with_the_same_call_id(server: KapokServer) ->
             assert final["queue"] == "housing_fund"
             records = [r for r in server.registry.calls() if r.call_id == "CA-1"]
             assert len(records) == 1
-        await first.close()
+            # It finds out while the call goes on: what it leaves behind must not be seen.
+            await first.close()
+            await comes_true(lambda: server.calls == 1)
+            assert [r.call_id for r in server.registry.calls()] == ["CA-1"]
+            standing = server.registry.decision("CA-1")
+            assert standing is not None
+            assert standing.queue == "housing_fund"
+    assert [(d.action, d.queue) for d in told] == [(Action.QUEUE, "housing_fund")]
     await comes_true(lambda: server.calls == 0)
     decision = server.registry.decision("CA-1")
     assert decision is not None
     assert decision.queue == "housing_fund"
     await a_call_is_served(server)
+
+
+@pytest.fixture
+def told(server: KapokServer, monkeypatch: pytest.MonkeyPatch) -> list[Decision]:
+    """Decisions as the store and the webhook are told them."""
+    decisions: list[Decision] = []
+    monkeypatch.setattr(server._operations, "decided", decisions.append)
+    return decisions
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["[" * 981 + "]" * 981, '{"config": {"call_id": "\\ud800"}}', "\x00" * 50],
+    ids=["nested", "half a character", "zeros"],
+)
+async def test_one_that_sends_garbage_is_told_so_and_goes_on(
+    server: KapokServer, message: str
+) -> None:
+    async with connect(server.url) as line:
+        half = len(HOUSING_FUND) // 2 // BLOCK * BLOCK
+        finals = await say(line, HOUSING_FUND[:half])
+        assert "message" in (await ask(line, message))["error"]
+        finals += await say(line, HOUSING_FUND[half:])
+    assert [final["queue"] for final in finals] == ["housing_fund"]
+
+
+async def test_a_line_that_breaks_leaves_the_caller_to_a_person(server: KapokServer) -> None:
+    async with connect(server.url) as line:
+        await line.send(CONFIG)
+        await ask(line, SOCIAL_SECURITY[:BLOCK])
+        line.transport.abort()
+    await comes_true(lambda: server.calls == 0)
+    decision = server.registry.decision("CA-1")
+    assert decision is not None
+    assert (decision.action, decision.reason) == (Action.PERSON, "line_lost")
 
 
 @slow

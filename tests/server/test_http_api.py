@@ -164,12 +164,12 @@ async def test_where_does_the_call_go(desk: Callable[..., Opened]) -> None:
     async with desk() as (made, session):
         registry = made.sources.registry
         assert (await get(session, "/calls/c1"))[0] == 404
-        registry.begin(record("c1"))
+        live = registry.begin(record("c1"))
         status, body = await get(session, "/calls/c1")
         assert (status, body["action"], body["state"]) == (202, None, "new")
-        registry.update("c1", state="routing", decision=DECISION)
+        live.update(state="routing", decision=DECISION)
         assert await get(session, "/calls/c1") == (200, DECISION.as_json())
-        registry.end("c1", at=NOON)
+        live.end(at=NOON)
         assert await get(session, "/calls/c1") == (200, DECISION.as_json())
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from ivr.audio.codecs import Encoding
 from ivr.gateways.clients.jambonz import JambonzClient
@@ -19,7 +23,7 @@ from ivr.replay.client import Pace
 from ivr.replay.clips import Clip
 from ivr.server.access import Role
 from ivr.server.app import KapokServer
-from ivr.server.http_api import HttpApi
+from ivr.server.http_api import HttpApi, _body
 from tests.server.installation import RATE_HZ, speak, write_installation
 from tests.server.test_http_api import Desk, make
 
@@ -95,3 +99,16 @@ async def test_a_call_from_the_webhook_to_the_queue(desk: Desk, tmp_path: Path) 
             assert result.ended is not None  # the server has sent disconnect
             _, verbs = await post(session, verbs[-1]["actionHook"], json={"call_sid": CALL})
     assert verbs == [{"verb": "enqueue", "name": "housing_fund"}]
+
+
+async def test_a_hook_that_comes_in_pieces_is_read_whole() -> None:
+    body = json.dumps({"call_sid": CALL, "sip": "x" * 2000}).encode()
+    for most, whole in ((65_536, body), (100, body[:101])):
+        payload = aiohttp.StreamReader(Mock(), 65_536, loop=asyncio.get_running_loop())
+        payload.feed_data(body[:900])
+        request = make_mocked_request("POST", "/jambonz/decision", payload=payload)
+        reading = asyncio.create_task(_body(request, most))
+        await asyncio.sleep(0)
+        payload.feed_data(body[900:])
+        payload.feed_eof()
+        assert await reading == whole

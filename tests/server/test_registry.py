@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivr.call.decision import Action, Decision
-from ivr.server.registry import CallRecord, Registry
+from ivr.server.registry import CallRecord, LiveCall, Registry
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -22,12 +22,12 @@ def decision(call_id: str = "a", queue: str = "general") -> Decision:
 
 def test_a_call_from_beginning_to_end() -> None:
     registry = Registry()
-    registry.begin(record())
+    live = registry.begin(record())
     assert registry.decision("a") is None
-    registry.update("a", state="routing", decision=decision())
+    live.update(state="routing", decision=decision())
     assert [call.state for call in registry.calls()] == ["routing"]
-    registry.understood("a", {"decision": "route", "queue": "general"})
-    registry.end("a", at=NOON + timedelta(seconds=9))
+    live.understood({"decision": "route", "queue": "general"})
+    live.end(at=NOON + timedelta(seconds=9))
     assert registry.calls() == ()
     assert registry.decision("a") == decision()
     (over,) = registry.over()
@@ -45,26 +45,40 @@ def test_a_call_from_beginning_to_end() -> None:
 
 def test_a_withdrawn_decision_is_none() -> None:
     registry = Registry()
-    registry.begin(record())
-    registry.update("a", state="routing", decision=decision())
-    registry.update("a", state="asking_again", decision=None)
+    live = registry.begin(record())
+    live.update(state="routing", decision=decision())
+    live.update(state="asking_again", decision=None)
     assert registry.decision("a") is None
 
 
-def test_unknown_calls_are_passed_over() -> None:
+def test_unknown_calls_are_none() -> None:
     registry = Registry()
-    registry.update("x", state="routing", decision=decision())
-    registry.understood("x", {})
-    registry.end("x", at=NOON)
     assert registry.call("x") is None
+    assert registry.decision("x") is None
     assert registry.over() == ()
+
+
+def test_what_a_call_does_whose_place_was_taken_is_not_seen() -> None:
+    registry = Registry()
+    stale = registry.begin(record())
+    live = registry.begin(record())
+    live.update(state="routing", decision=decision())
+    stale.update(state="ended", decision=decision(queue="other"))
+    stale.understood({"decision": "person"})
+    stale.end(at=NOON)
+    assert (stale.superseded, live.superseded) == (True, False)
+    assert registry.over() == ()
+    (seen,) = registry.calls()
+    assert (seen.state, seen.understood, seen.decision) == ("routing", None, decision())
+    live.end(at=NOON)
+    assert [call.decision for call in registry.over()] == [decision()]
 
 
 def test_a_call_with_the_id_of_an_earlier_one_takes_its_place() -> None:
     registry = Registry()
-    registry.begin(record())
-    registry.update("a", state="routing", decision=decision())
-    registry.end("a", at=NOON)
+    live = registry.begin(record())
+    live.update(state="routing", decision=decision())
+    live.end(at=NOON)
     registry.begin(record())
     assert registry.decision("a") is None
     assert len(registry.calls()) == 1
@@ -75,11 +89,12 @@ def test_a_call_with_the_id_of_an_earlier_one_takes_its_place() -> None:
 @given(st.lists(st.tuples(st.sampled_from("bulk"), st.sampled_from(["begin", "end"]))))
 def test_nothing_is_kept_for_ever(steps: list[tuple[str, str]]) -> None:
     registry = Registry(kept=2)
+    begun: dict[str, LiveCall] = {}
     for call_id, step in steps:
         if step == "begin":
-            registry.begin(record(call_id))
-        else:
-            registry.end(call_id, at=NOON)
+            begun[call_id] = registry.begin(record(call_id))
+        elif call_id in begun:
+            begun[call_id].end(at=NOON)
         live, over = registry.calls(), registry.over()
         assert len(over) <= 2
         assert not {c.call_id for c in live} & {c.call_id for c in over}
