@@ -337,8 +337,8 @@ class BilingualRecogniser:
     def _to_listen(self) -> tuple[Language, ...]:
         return tuple(self._channels) if self._kept is None else (self._kept,)
 
-    def accept(self, pcm: bytes) -> Heard:
-        """Take audio (s16le, one channel, :attr:`rate_hz`) and say what is known by now.
+    def take(self, pcm: bytes) -> None:
+        """Take audio (s16le, one channel, :attr:`rate_hz`) to which more belongs that follows.
 
         Raises:
             AudioError: ``pcm`` is not a whole number of samples.
@@ -351,6 +351,14 @@ class BilingualRecogniser:
         if pcm:
             self._now += len(pcm) // 2
             self._hear(pcm)
+
+    def accept(self, pcm: bytes) -> Heard:
+        """:meth:`take` audio and say what is known by now.
+
+        Raises:
+            AudioError: ``pcm`` is not a whole number of samples.
+        """
+        self.take(pcm)
         if self._decoding and not any(self._partials().values()):
             self._let_go_of_wordless_audio()
         partials = self._partials()

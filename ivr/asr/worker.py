@@ -127,7 +127,7 @@ def _in_order(connection: Connection, idle: Idle) -> Iterator[tuple[int | None, 
                 poll.poll(None)
         while poll.poll(0):
             message = connection.recv()
-            (audio if message[1] == "accept" else first).append(message)
+            (audio if message[1] in ("take", "accept") else first).append(message)
         yield (first or audio).popleft()
 
 

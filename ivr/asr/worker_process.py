@@ -12,8 +12,10 @@ loop and no thread, where threads that hand each block on fight for Python's loc
 ask too, through the loop. What is told (:meth:`WorkerProcess.tell`) is not answered; what is asked
 and told is done in order.
 
-A worker whose process ends, or that has not answered for :data:`PATIENCE_S`, is lost: whoever
-waits for it gets a :class:`~ivr.errors.ModelError`.
+A worker whose process ends is lost: whoever waits for it gets a :class:`~ivr.errors.ModelError`. So
+is one that hangs: that has answered nobody for :data:`PATIENCE_S` while somebody waits, or leaves a
+question unanswered for :data:`OVERDUE_S`. That others are answered meanwhile shows that it has much
+to do.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import asyncio
 import ctypes.util
 import itertools
 import logging
+import math
 import os
 import pickle
 import select
@@ -44,12 +47,16 @@ from ivr.asr.worker import READY
 from ivr.errors import ModelError
 from ivr.settings import Settings
 
-__all__ = ["PATIENCE_S", "WorkerProcess"]
+__all__ = ["OVERDUE_S", "PATIENCE_S", "WorkerProcess"]
 
 _log = logging.getLogger(__name__)
 
-#: A worker that has not answered for so long is taken for dead, seconds.
+#: A worker for whose answer somebody waits, and that has answered nobody for so long, is taken for
+#: dead, seconds.
 PATIENCE_S = 20.0
+#: ... and one that leaves a question unanswered for so long, whoever else is answered, seconds: one
+#: of its two threads hangs.
+OVERDUE_S = 60.0
 #: A model of a gigabyte is read from a slow disk.
 _START_S: Final = 300.0
 #: How often it is looked whether somebody has waited too long, seconds.
@@ -101,6 +108,7 @@ class WorkerProcess:
         self._numbers = itertools.count()
         # Of what was asked and not answered, the oldest first: who waits, since when.
         self._waiting: dict[int, tuple[Future[Any] | asyncio.Future[Any], float]] = {}
+        self._answered_s = -math.inf  # when it last answered anybody on the loop
         self._forgotten: deque[int] = deque()  # calls that are over, not told yet
         self._read = bytearray()  # less than a message
         self._unsent = bytearray()  # at most a block of each call
@@ -161,9 +169,9 @@ class WorkerProcess:
         loop.call_soon_threadsafe(self._begin, future, method, call, given)
         try:
             # The loop itself loses patience with the worker; here it is the loop that may be gone.
-            return _value(future.result(timeout=2 * PATIENCE_S + 2 * _LOOK_S))
+            return _value(future.result(timeout=OVERDUE_S + PATIENCE_S))
         except TimeoutError:
-            raise ModelError(self._lose(f"no answer for {PATIENCE_S:g} s")) from None
+            raise ModelError(self._lose(f"no answer for {OVERDUE_S:g} s")) from None
 
     async def ask_soon(self, method: str, call: int, given: tuple[Any, ...] = ()) -> Any:
         """As :meth:`ask`, on the loop that the worker is attached to."""
@@ -319,6 +327,7 @@ class WorkerProcess:
         alive = self._receive()
         for number, value in self._messages():
             waiting, _ = self._waiting.pop(number, (None, 0.0))
+            self._answered_s = time.monotonic()
             if waiting is not None and not waiting.done():
                 waiting.set_result(value)
         if not alive:
@@ -332,13 +341,23 @@ class WorkerProcess:
                 future.set_result(ModelError(why))
 
     def _look(self) -> None:
-        """Whether the one who has waited longest has waited too long; again and again."""
-        oldest = next(iter(self._waiting.values()), None)
-        if oldest is not None and time.monotonic() - oldest[1] > PATIENCE_S:
-            self._lose(f"no answer for {PATIENCE_S:g} s")
+        """Whether it hangs; again and again."""
+        silent_s = self._silent_s()
+        if silent_s is not None:
+            self._lose(f"no answer for {silent_s:g} s")
             self.kill()  # the end of its socket tells those who wait
         elif self._loop is not None:
             self._watch = self._loop.call_later(min(_LOOK_S, PATIENCE_S / 4), self._look)
+
+    def _silent_s(self) -> float | None:
+        """The limit that it has exceeded by not answering, seconds; None for none."""
+        oldest = next(iter(self._waiting.values()), None)
+        if oldest is None:
+            return None
+        now_s, (_, asked_s) = time.monotonic(), oldest
+        if now_s - max(asked_s, self._answered_s) > PATIENCE_S:
+            return PATIENCE_S
+        return OVERDUE_S if now_s - asked_s > OVERDUE_S else None
 
     # --- both ------------------------------------------------------------------------------
 

@@ -13,6 +13,9 @@ once and recognises a share of the calls. Where one dies, or does not answer for
 conversation hands them to a person, and another is started in its place; new calls go to the others
 meanwhile.
 
+Where others take their place (:meth:`SpeechWorkers.retire`), workers serve the calls that they have
+to the end.
+
 Safe to use from several threads; a single call is used from one thread at a time.
 """
 
@@ -23,11 +26,11 @@ import itertools
 import logging
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Final, Self, cast
 
 from ivr.asr.bilingual import EndpointRules, Heard, Utterance
 from ivr.asr.worker_process import WorkerProcess
@@ -38,6 +41,10 @@ from ivr.settings import Settings
 __all__ = ["RemoteRecogniser", "SpeechWorkers"]
 
 _log = logging.getLogger(__name__)
+
+#: Audio goes to a worker in pieces of at most so much, seconds: a message may hold minutes of it,
+#: and the worker's other calls take their turns in between.
+_PIECE_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class SpeechWorkers:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loaded: _Loaded | None = None
+        self._successor: SpeechWorkers | None = None  # new calls go there
         self.alternatives = settings.recognition.alternatives
         #: workers that died and were replaced, so far
         self.restarts = 0
@@ -154,23 +162,48 @@ class SpeechWorkers:
             return sum(w.waiting for w in self._workers)
 
     def with_hot_words(self, hot_words: Sequence[str]) -> SpeechWorkers:
-        """Other workers, with these words; these ones serve their calls to the end.
+        """Other workers, with these words; these ones serve on until :meth:`retire`.
 
         Raises:
             ModelError: a model cannot be loaded any more.
         """
         fresh = SpeechWorkers.start(self._settings, hot_words=hot_words, workers=self._count)
         fresh.restarts = self.restarts
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(fresh.attach, self._loop)
-        threading.Thread(target=self._retire, name="recognition-retire", daemon=True).start()
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # it is closed meanwhile
+                loop.call_soon_threadsafe(fresh.attach, loop)
         return fresh
 
-    def _retire(self) -> None:
+    def retire(self, successor: SpeechWorkers) -> None:
+        """These workers serve the calls that they have to the end, and end.
+
+        Whoever still asks these for a new call gets one of the successor's. It belongs to the owner
+        of these from now on: :meth:`close` ends it too.
+        """
+        retiring = self._latest
+        with retiring._lock:
+            retiring._successor, closed = successor, retiring._closed
+        if closed:
+            successor.close()
+        else:
+            threading.Thread(
+                target=retiring._end_when_idle, name="recognition-retire", daemon=True
+            ).start()
+
+    @property
+    def _latest(self) -> SpeechWorkers:
+        """Those that new calls go to."""
+        latest = self
+        while latest._successor is not None:
+            latest = latest._successor
+        return latest
+
+    def _end_when_idle(self) -> None:
         idle = threading.Event()
         while any(w.calls > 0 and w.lost is None for w in list(self._workers)):
             idle.wait(1.0)
-        self.close()
+        self._end()
 
     def call(self, *, rate_hz: int = 8000, alternatives: int | None = None) -> RemoteRecogniser:
         """A recogniser for a new call, in the worker that has the fewest.
@@ -178,34 +211,42 @@ class SpeechWorkers:
         Raises:
             ModelError: no worker is alive at the moment.
         """
-        worker = self._least_busy()
-        number = next(self._numbers)
+        speech, worker = self._taken_worker()
+        number = next(speech._numbers)
         given = {"rate_hz": rate_hz, "alternatives": alternatives or self.alternatives}
         try:
             worker.ask("new", number, (given,))
         except BaseException:
             worker.calls -= 1
-            self._look_after()
+            speech._look_after()
             raise
-        return RemoteRecogniser(self, worker, number, rate_hz=rate_hz)
+        return RemoteRecogniser(speech, worker, number, rate_hz=rate_hz)
+
+    def _taken_worker(self) -> tuple[SpeechWorkers, WorkerProcess]:
+        """A worker that has one call more now, and those that it is one of."""
+        speech = self
+        while True:
+            speech._look_after()
+            with speech._lock:  # with the call counted, or with a successor, they may end
+                if speech._successor is None:
+                    worker = speech._least_busy()
+                    worker.calls += 1
+                    return speech, worker
+                speech = speech._successor
 
     def _least_busy(self) -> WorkerProcess:
-        self._look_after()
-        with self._lock:
-            alive = [worker for worker in self._workers if worker.lost is None]
-            if not alive:
-                raise ModelError("no recognition worker is alive; they are being started again")
-            worker = min(alive, key=lambda w: (w.calls, w.number))
-            worker.calls += 1
-            return worker
+        alive = [worker for worker in self._workers if worker.lost is None]
+        if not alive:
+            raise ModelError("no recognition worker is alive; they are being started again")
+        return min(alive, key=lambda w: (w.calls, w.number))
 
     def _look_after(self) -> None:
         """Start others in the place of dead workers, in the background."""
         with self._lock:
+            if self._closed or self._successor is not None:
+                return
             dead = [worker for worker in self._workers if worker.lost is not None]
             self._workers = [worker for worker in self._workers if worker.lost is None]
-            if self._closed:
-                return
             self.restarts += len(dead)
         for worker in dead:
             _log.error("recognition worker %d: %s; another is started", worker.number, worker.lost)
@@ -233,7 +274,13 @@ class SpeechWorkers:
             return
 
     def close(self) -> None:
-        """End the workers; calls that are left fail."""
+        """End the workers, and those that took their place; calls that are left fail."""
+        ending: SpeechWorkers | None = self
+        while ending is not None:
+            ending._end()
+            ending = ending._successor
+
+    def _end(self) -> None:
         with self._lock:
             self._closed = True
             workers, self._workers = self._workers, []
@@ -288,15 +335,27 @@ class RemoteRecogniser:
 
     def accept(self, pcm: bytes) -> Heard:
         """See :meth:`BilingualRecogniser.accept`."""
-        return cast(Heard, self._ask("accept", pcm))
+        *before, last = self._pieces(pcm)
+        for piece in before:
+            self._ask("take", piece)
+        return cast(Heard, self._ask("accept", last))
 
     async def accept_soon(self, pcm: bytes) -> Heard:
         """As :meth:`accept`, on the event loop."""
+        *before, last = self._pieces(pcm)
         try:
-            return cast(Heard, await self._worker.ask_soon("accept", self._number, (pcm,)))
+            for piece in before:
+                await self._worker.ask_soon("take", self._number, (piece,))
+            return cast(Heard, await self._worker.ask_soon("accept", self._number, (last,)))
         except ModelError:
             self._look_after()
             raise
+
+    def _pieces(self, pcm: bytes) -> Iterator[bytes]:
+        """At least one."""
+        piece = 2 * max(1, round(_PIECE_S * self._rate_hz))
+        for at in range(0, max(1, len(pcm)), piece):
+            yield pcm[at : at + piece]
 
     def finish(self, again: bool = True) -> Utterance:
         """See :meth:`BilingualRecogniser.finish`; a busy worker hears nothing again either."""

@@ -2,18 +2,25 @@
 
 :class:`CatalogueWatch` looks at the files when it is asked to and reads no clock: the server asks
 it about once a second. A change is taken up when two looks in a row see the same files, so that an
-editor that writes in steps is never read half way.
+editor that writes in steps is never read half way. Files are looked at before they are read: what
+is saved meanwhile is another change.
+
+An edit that cannot be taken up is told once and tried again, at once where the files change, else
+after 1, 2, 4 looks and so on: what it failed for, such as a model that was being replaced, may have
+been mended.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ivr.call.prompts import load_prompts
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, IvrError
 from ivr.intent.calibration import CALIBRATION_FILE
 from ivr.queues.catalogue import Catalogue, load_catalogue
 
@@ -21,6 +28,8 @@ __all__ = ["CatalogueWatch", "Change", "installed_version", "version_of"]
 
 #: file -> (time of its last change in nanoseconds, bytes)
 _Seen = dict[Path, tuple[int, int]]
+#: An edit that failed is tried again after so many looks at the latest.
+_LONGEST_PAUSE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,10 @@ class Change:
     error: ConfigError | None = None
 
 
+def _nothing_else(catalogue: Catalogue, version: str) -> None:
+    """Loading it is all."""
+
+
 class CatalogueWatch:
     """Watches ``queues.yaml``, its phrase files, ``calibration.json``, and the prompts.
 
@@ -40,6 +53,7 @@ class CatalogueWatch:
         catalogue: what is in force.
         prompts: the folder of prompts, texts and recordings, watched as well.
         also: other files that a new catalogue is given out for, where one changes.
+        version: of the files when ``catalogue`` was loaded; None: they are the same now.
     """
 
     def __init__(
@@ -49,41 +63,73 @@ class CatalogueWatch:
         *,
         prompts: Path | None = None,
         also: tuple[Path, ...] = (),
+        version: str | None = None,
     ) -> None:
         self._path, self._also = path, also
         self._prompts = prompts
         self._folder = _phrase_folder(path, catalogue)
-        self._taken = self._last = self._look()
-        self._version = version_of(self._taken)
+        self._last = self._look()
+        self._tried: _Seen | None = self._last if version is None else None
+        self._version = version_of(self._last) if version is None else version
+        #: version and error of what was tried last and failed
+        self._failed: tuple[str, str] | None = None
+        self._looks, self._pause = 0, 1  # since it was tried; until it is tried again
 
     @property
     def version(self) -> str:
-        """Eight hexadecimal digits of the contents last taken up or refused."""
+        """Eight hexadecimal digits of the contents last taken up."""
         return self._version
 
-    def poll(self) -> Change | None:
+    def poll(self, take_up: Callable[[Catalogue, str], None] = _nothing_else) -> Change | None:
         """What has changed since the last change that was told; None for nothing, or not yet.
 
-        A refused edit is told once, and the files go on being watched.
+        Args:
+            take_up: puts a new catalogue, of this version, in force. Where it raises, the edit
+                counts as refused.
+
+        Raises:
+            Exception: what ``take_up`` raises beside :class:`~ivr.errors.IvrError`. It is raised
+                once, as a refused edit is told once, and tried again.
         """
         seen = self._look()
         settled, self._last = seen == self._last, seen
-        if seen == self._taken or not settled:
+        if not settled or not self._is_due(seen):
             return None
-        self._taken = seen
         version = version_of(seen)
-        if version == self._version:  # saved again without a change
+        self._tried = seen
+        if version == self._version and self._failed is None:  # saved again without a change
             return None
-        self._version = version
         try:
             catalogue = load_catalogue(self._path)
+            folder = _phrase_folder(self._path, catalogue)
+            if folder != self._folder:  # its files are to be looked at before they are read
+                self._folder, self._last = folder, self._look()
+                self._tried = None
+                return None
             if self._prompts is not None:
                 load_prompts(self._prompts)
-        except ConfigError as error:
-            return Change(None, version, error)
-        self._folder = _phrase_folder(self._path, catalogue)
-        self._taken = self._last = self._look()
+            take_up(catalogue, version)
+        except Exception as error:  # whatever it is, the edit is not in force
+            told, self._failed = self._failed, (version, str(error))
+            if self._failed == told:
+                return None
+            if not isinstance(error, IvrError):
+                raise
+            refused = error if isinstance(error, ConfigError) else ConfigError(str(error))
+            return Change(None, version, refused)
+        self._version, self._failed = version, None
         return Change(catalogue, version)
+
+    def _is_due(self, seen: _Seen) -> bool:
+        """Whether files as they are seen are to be tried: now for the first time, or again."""
+        if seen != self._tried:
+            self._looks, self._pause = 0, 1
+            return True
+        self._looks += 1
+        if self._failed is None or self._looks < self._pause:
+            return False
+        self._looks, self._pause = 0, min(2 * self._pause, _LONGEST_PAUSE)
+        return True
 
     def _look(self) -> _Seen:
         out: _Seen = {}
@@ -123,7 +169,7 @@ def version_of(files: Iterable[Path]) -> str:
     total = hashlib.sha256()
     for path in sorted(files):
         try:
-            total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+            total.update(os.fsencode(path.name) + b"\0" + path.read_bytes() + b"\0")
         except OSError:
             continue
     return total.hexdigest()[:8]

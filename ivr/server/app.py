@@ -39,6 +39,7 @@ from ivr.call.decision import Decision
 from ivr.errors import AccessError, ServerError
 from ivr.gateways import choose, gateway_class
 from ivr.gateways.gateway import Gateway, Upgrade, UpgradeError
+from ivr.queues.catalogue import Catalogue
 from ivr.queues.reload import CatalogueWatch
 from ivr.server.access import is_in
 from ivr.server.admission import Admission
@@ -104,6 +105,7 @@ class KapokServer:
             services.catalogue,
             prompts=settings.prompts,
             also=(settings.dialogue.elders.callers,),
+            version=services.version,
         )
         self._watching: asyncio.Task[None] | None = None
         self._settings = settings
@@ -228,16 +230,16 @@ class KapokServer:
         if self._webhook is not None:
             await self._webhook.__aenter__()
         self._watching = asyncio.create_task(self._keep_watching())
-        _log.info("listening on %s with queues %s", self.url, self._watch.version)
+        _log.info("listening on %s with queues %s", self.url, self._services.version)
         return self
 
     async def _start_operations(self) -> None:
-        pool, watch = self._pool, self._watch
+        pool = self._pool
         assert pool is not None
         running = Running(
             registry=self._registry,
             catalogue=lambda: self._services.catalogue,
-            version=lambda: watch.version,
+            version=lambda: self._services.version,
             audio_waiting_s=lambda: sum(call.waiting_s for call in self._calls),
             recognition_jobs=lambda: pool.jobs,
             workers=lambda: self._services.workers,
@@ -325,15 +327,20 @@ class KapokServer:
         A bad one is logged with its places and mends, and changes nothing. Calls under way keep
         the queues with which they began. Reading and indexing go on in a thread.
         """
-        change = await asyncio.to_thread(self._watch.poll)
+        change = await asyncio.to_thread(self._watch.poll, self._take_up)
         if change is None:
             return
         await asyncio.to_thread(self._operations.reloaded, change.catalogue, change.error)
         if change.catalogue is None:
             _log.error("the edit of the queues is refused, the old ones serve:\n%s", change.error)
             return
-        self._services = await asyncio.to_thread(self._services.with_catalogue, change.catalogue)
         _log.info("new calls go by queues %s", change.version)
+
+    def _take_up(self, catalogue: Catalogue, version: str) -> None:
+        """In a thread, to its end also where the server closes meanwhile: no process is left."""
+        old = self._services
+        self._services = old.with_catalogue(catalogue, version=version)
+        old.retire(self._services)
 
     async def _keep_watching(self) -> None:
         while True:

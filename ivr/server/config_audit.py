@@ -124,15 +124,15 @@ class ConfigAudit:
             action="edit file",
             target=name,
             outcome=outcome,
-            detail=detail,
+            detail=detail and _encodable(detail),
             diff=diff_of(before, after, name=name),
         )
 
     def _name(self, path: Path) -> str:
         try:
-            return path.relative_to(self._home).as_posix()
+            return _encodable(path.relative_to(self._home).as_posix())
         except ValueError:
-            return str(path)
+            return _encodable(str(path))
 
     def _text(self, path: Path) -> str | None:
         try:
@@ -191,6 +191,11 @@ def without_secrets(text: str) -> str:
 
 def _hidden(value: str) -> str:
     return "***" + hashlib.sha256(value.encode(errors="replace")).hexdigest()[:4]
+
+
+def _encodable(text: str) -> str:
+    """Bytes of a file's name that are no UTF-8 (of GBK, out of an archive) as ``\\udcb1``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _owner(path: Path) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -125,9 +125,7 @@ class Services:
         """
         catalogue = load_catalogue(settings.queues)
         return cls(
-            speech=SpeechWorkers.start(settings, hot_words=catalogue.hot_words)
-            if isolated
-            else load_speech(settings, hot_words=catalogue.hot_words),
+            version=version_now(settings, catalogue),
             catalogue=catalogue,
             matcher=Matcher(catalogue),
             limits=Limits.from_settings(settings),
@@ -137,7 +135,10 @@ class Services:
             prompt_audio=PromptAudio(settings.prompts),
             voice_model=VoiceModel.load(),
             elders=CallerList.load(settings.dialogue.elders.callers),
-            version=version_now(settings, catalogue),
+            # Last: where anything else fails, no process was started.
+            speech=SpeechWorkers.start(settings, hot_words=catalogue.hot_words)
+            if isolated
+            else load_speech(settings, hot_words=catalogue.hot_words),
         )
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -158,36 +159,53 @@ class Services:
         return len(self.speech.pids), self.speech.restarts
 
     def close(self) -> None:
-        """End the processes that recognise, where there are any."""
+        """End the processes that recognise, where there are any; those of successors too."""
         if isinstance(self.speech, SpeechWorkers):
             self.speech.close()
 
-    def with_catalogue(self, catalogue: Catalogue) -> Services:
+    def with_catalogue(self, catalogue: Catalogue, *, version: str) -> Services:
         """Other queues and prompts; where the hot words are others, the speech models too.
 
-        Takes seconds where there are many phrases.
+        Takes seconds where there are many phrases. These serve on, also where this fails, until
+        :meth:`retire`.
+
+        Args:
+            version: of the files that the catalogue was read from, and the prompts.
 
         Raises:
             ConfigError: the texts of the prompts are not valid.
             ModelError: hot words are others, and a model cannot be loaded any more.
         """
-        speech, settings = self.speech, self.settings
-        if catalogue.hot_words != self.catalogue.hot_words:
-            speech = (
-                speech.with_hot_words(catalogue.hot_words)
-                if isinstance(speech, SpeechWorkers)
-                else load_speech(settings, hot_words=catalogue.hot_words)
-            )
-        return replace(
+        settings = self.settings
+        fresh = replace(
             self,
-            speech=speech,
             catalogue=catalogue,
             matcher=Matcher(catalogue),
             prompts=load_prompts(settings.prompts),
             prompt_audio=PromptAudio(settings.prompts),
             elders=self._elders_now(),
-            version=version_now(settings, catalogue),
+            version=version,
         )
+        # Last: where anything else fails, no process was started.
+        return replace(fresh, speech=self._speech_with(catalogue.hot_words))
+
+    def _speech_with(self, hot_words: Sequence[str]) -> Speech | SpeechWorkers:
+        if hot_words == self.catalogue.hot_words:
+            return self.speech
+        if isinstance(self.speech, SpeechWorkers):
+            return self.speech.with_hot_words(hot_words)
+        return load_speech(self.settings, hot_words=hot_words)
+
+    def retire(self, successor: Services) -> None:
+        """Calls that began with these are served to the end, and new calls by the successor.
+
+        Processes of the successor end where :meth:`close` of these is called.
+        """
+        mine, others = self.speech, successor.speech
+        if mine is others:
+            return
+        if isinstance(mine, SpeechWorkers) and isinstance(others, SpeechWorkers):
+            mine.retire(others)
 
     def _elders_now(self) -> CallerList:
         """The list as it is now; as it was, where an edit of it is no good."""

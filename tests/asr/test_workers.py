@@ -10,12 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from audio_fixtures import effects
+from ivr.asr import worker_process
 from ivr.asr.bilingual import BilingualRecogniser, Utterance
 from ivr.asr.engine import SecondPassOutcome
 from ivr.asr.factory import load_speech
@@ -141,14 +144,24 @@ def test_a_model_that_cannot_be_loaded_is_said_at_the_start(tmp_path: Path) -> N
 def test_new_hot_words_come_with_new_workers(installation: Installation) -> None:
     with SpeechWorkers.start(installation.settings(), workers=1) as old:
         call = old.call()
-        with old.with_hot_words(["月亮"]) as fresh:
-            assert utterance(fresh.call(), CANTONESE).text == "我想查吓社保"
-            # Its call is served to the end, then it ends by itself.
-            assert utterance(call, MANDARIN).text == "我要查公积金"
-            (pid,) = old.pids
-            call.close()
-            eventually(lambda: not old.pids)
-            eventually(lambda: not Path(f"/proc/{pid}").exists())
+        fresh = old.with_hot_words(["月亮"])
+        assert utterance(fresh.call(), CANTONESE).text == "我想查吓社保"
+        assert utterance(old.call(), CANTONESE).text == "我想查吓社保"  # nothing is decided yet
+        old.retire(fresh)
+        # Its call is served to the end, then it ends by itself; new ones go to the others.
+        assert utterance(call, MANDARIN).text == "我要查公积金"
+        (pid,) = old.pids
+        late = old.call()
+        assert [w.calls for w in fresh._workers] == [1]
+        call.close()
+        eventually(lambda: not old.pids)
+        eventually(lambda: not Path(f"/proc/{pid}").exists())
+        assert utterance(late, MANDARIN).text == "我要查公积金"
+        assert utterance(old.call(), CANTONESE).text == "我想查吓社保"
+    assert not fresh.pids  # they belong to who has the old ones
+    with SpeechWorkers.start(installation.settings(), workers=1) as too_late:
+        old.retire(too_late)
+        assert not too_late.pids
 
 
 async def test_on_an_event_loop_no_thread_waits_and_others_may_ask_too(
@@ -219,6 +232,71 @@ async def test_more_than_a_socket_holds_is_sent_in_the_end(speech: SpeechWorkers
         silence = asyncio.gather(*(call.accept_soon(bytes(100_000)) for _ in range(20)))
         assert len(await silence) == 20
     finally:
+        speech.detach(loop)
+
+
+async def test_calls_take_turns_however_much_audio_comes_at_once(speech: SpeechWorkers) -> None:
+    loop = asyncio.get_running_loop()
+    calls = [await asyncio.to_thread(speech.call) for _ in range(3)]
+    long, short = next((a, b) for a, b in combinations(calls, 2) if a._worker is b._worker)
+    speech.attach(loop)
+    order = []
+
+    async def hears(call: RemoteRecogniser, pcm: bytes) -> None:
+        await call.accept_soon(pcm)
+        order.append(call)
+
+    try:
+        await asyncio.gather(hears(long, bytes(16_000 * 20)), hears(short, bytes(320)))
+        assert order == [short, long]
+        assert (await asyncio.to_thread(long.accept, CANTONESE)).partial == "我想查吓社保"
+    finally:
+        speech.detach(loop)
+
+
+def test_a_message_is_judged_as_one_however_long_it_is(
+    installation: Installation, speech: SpeechWorkers
+) -> None:
+    here, there = load_speech(installation.settings()).call(), speech.call()
+    # What is said after three seconds of silence belongs to it too: the message has one answer.
+    message = CANTONESE + bytes(2 * 8000 * 3) + MANDARIN
+    assert there.accept(message) == here.accept(message)
+    for found in (there.finish(), here.finish()):
+        texts = {language: heard.text for language, heard in found.recognitions.items()}
+        assert texts == {Language.CANTONESE: "我想查吓社保", Language.MANDARIN: "我要查公积金"}
+        assert found.duration_s == len(message) / 16_000
+    with pytest.raises(AudioError, match="whole number"):
+        there.accept(bytes(16_001))
+
+
+async def test_a_worker_that_answers_others_is_no_dead_one(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(worker_process, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    loop = asyncio.get_running_loop()
+    with SpeechWorkers.start(installation.settings(), workers=1) as speech:
+        call = await asyncio.to_thread(speech.call)
+        speech.attach(loop)
+        (worker,) = speech._workers
+
+        def unanswered() -> asyncio.Future[object]:
+            future = loop.create_future()
+            worker._waiting[-2] = (future, now[0])
+            return future
+
+        waiting = unanswered()
+        for _ in range(3):
+            now[0] += 15.0
+            await call.accept_soon(bytes(320))
+            worker._look()
+            assert worker.lost is None
+        now[0] += 15.1  # others are answered; of its two threads one hangs
+        await call.accept_soon(bytes(320))
+        worker._look()
+        assert "no answer for 60 s" in str(worker.lost)
+        with pytest.raises(ModelError, match="no answer"):
+            raise await waiting  # type: ignore[misc]
         speech.detach(loop)
 
 

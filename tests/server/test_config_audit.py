@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,6 +116,20 @@ def test_a_recording_is_compared_by_its_hash(tmp_path: Path) -> None:
     path.write_bytes(b"RIFF\xff\xfd")
     assert looking.look() == 1
     assert entries(tmp_path)[0][2].count("SHA-256") == 2
+
+
+def test_a_name_need_not_be_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode("备份.txt".encode("gbk"))  # out of an archive
+    path.write_text("one\n")
+    looking = watch(tmp_path)
+    looking.look()
+    path.write_text("two\n")
+    assert looking.look(outcome="refused", detail=f"{path}:1:1: no") == 1
+    assert looking.look() == 0
+    assert watch(tmp_path).look() == 0
+    ((name, outcome, diff),) = entries(tmp_path)
+    assert (name, outcome) == ("\\udcb1\\udcb8\\udcb7\\udcdd.txt", "refused")
+    assert "-one\n+two" in diff
 
 
 def started(services: Services, home: Path, settings: Settings) -> Operations:
