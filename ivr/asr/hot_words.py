@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from ivr.asr.graph import Graph
+from ivr.asr.models import read_units
 from ivr.errors import ModelError
 from ivr.intent.sounds import character_syllables, in_context, units
 from ivr.language import Language
@@ -61,7 +62,7 @@ def graph_with(
             f"{model}: hot words cannot be added to this model, which has no units.txt; use a "
             "model of Kapok's, or take hot_words out of the queues file"
         )
-    known = (model / "units.txt").read_text(encoding="utf-8").split()
+    known = read_units(model)
     rows = (model / "graph" / "words.txt").read_text(encoding="utf-8").splitlines()
     table = [row.split()[0] for row in rows if row.strip()]
     numbers = {word: number for number, word in enumerate(table)}

@@ -27,6 +27,7 @@ from ivr.asr.engine import Recognition
 from ivr.asr.features import HOP, RATE_HZ, WINDOW, mfcc
 from ivr.asr.hot_words import supports_hot_words
 from ivr.asr.kapok_engine import STRIDE, KapokModel
+from ivr.asr.models import read_units
 from ivr.asr.n_best import to_recognition
 from ivr.asr.periodicity import with_mfcc
 from ivr.audio.resample import Resampler
@@ -92,7 +93,7 @@ def check_goes_with(path: Path, first: Path, language: Language) -> None:
     """
     conformer = path / CONFORMER
     labels = _labels(conformer, language, (SAMPLES, language.value), writer="export_conformer")
-    if not supports_hot_words(first) or _lines(first / "units.txt") != labels:
+    if not supports_hot_words(first) or read_units(first) != labels:
         raise ModelError(
             f"{first}: {path} hears again what Kapok's own models of the same units have "
             f"heard, and this is none; name another model, or {WITHOUT}"
@@ -213,16 +214,14 @@ class JointDecoder:
         return np.asarray(found, np.float32)
 
 
-def _lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8").split()
-
-
 def _sum(weights: Sequence[float], *scores: _Floats) -> _Floats:
     found = sum(weight * each for weight, each in zip(weights, scores, strict=True))
     return np.asarray(found, np.float32)
 
 
-def _labels(file: Path, language: Language, names: tuple[str, str], *, writer: str) -> list[str]:
+def _labels(
+    file: Path, language: Language, names: tuple[str, str], *, writer: str
+) -> tuple[str, ...]:
     """Of a network's outputs for a language; ``names`` of its input and of that output.
 
     Raises:
@@ -240,7 +239,7 @@ def _labels(file: Path, language: Language, names: tuple[str, str], *, writer: s
             f"{file} is another network: it was not written by training.{writer} for "
             f"{language.value}"
         )
-    return list(labels[language.value])
+    return tuple(labels[language.value])
 
 
 def _open(file: Path) -> Any:

@@ -32,6 +32,7 @@ __all__ = [
     "model_id",
     "read_card",
     "read_options",
+    "read_units",
 ]
 
 #: What helps where a model is not whole.
@@ -250,15 +251,28 @@ def _has_output_symbols(path: Path) -> bool:
 
 
 def _check_words(path: Path) -> None:
-    first_bytes(path, because="the graph holds no words of its own")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path}: not UTF-8 (byte {error.start}); convert it to UTF-8") from error
-    for number, line in enumerate(lines, 1):
+    text = _read_text(path, because="the graph holds no words of its own")
+    for number, line in enumerate(text.splitlines(), 1):
         fields = line.split()
         if fields and not (len(fields) == 2 and fields[1].isdecimal()):
             raise ModelError(f"{path}:{number}: {line[:60]!r} is not a word and its number; {MEND}")
+
+
+def read_units(path: Path) -> tuple[str, ...]:
+    """The labels of the network of one of Kapok's models, by number; ``path`` is its directory.
+
+    Raises:
+        ModelError: ``units.txt`` is missing, empty, or not UTF-8.
+    """
+    return tuple(_read_text(path / "units.txt").split())
+
+
+def _read_text(path: Path, *, because: str = "") -> str:
+    first_bytes(path, because=because)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: not UTF-8 (byte {error.start}); {MEND}") from error
 
 
 class ModelCard(pydantic.BaseModel):

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.asr.hot_words import supports_hot_words
+from ivr.asr.models import read_units
 from ivr.asr.second_pass import check_second_pass
 from ivr.call.prompt_audio import PromptAudio
 from ivr.call.prompts import load_prompts
@@ -116,8 +117,7 @@ def _units(config: Path | None) -> dict[Language, tuple[str, ...]]:
         chosen = load_settings(config).languages
     except ConfigError:
         return {}
-    files = {k: v.model / "units.txt" for k, v in chosen.items() if supports_hot_words(v.model)}
-    return {k: tuple(file.read_text("utf-8").split()) for k, file in files.items()}
+    return {k: read_units(v.model) for k, v in chosen.items() if supports_hot_words(v.model)}
 
 
 def _report_error(path: Path | None, error: ConfigError, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tone_model import MANDARIN_WORDS, write_tone_model
 
 from ivr.asr.installed import installed_models
-from ivr.asr.models import check_vosk_directory, model_id, read_card
+from ivr.asr.models import check_vosk_directory, model_id, read_card, read_units
 from ivr.asr.vosk_engine import VoskEngine
 from ivr.errors import ModelError
 from ivr.language import Language
@@ -224,3 +224,19 @@ def test_installed_models_are_listed_broken_ones_with_their_problem(
 
 def test_no_models_directory_is_no_models(tmp_path: Path) -> None:
     assert installed_models(tmp_path / "none") == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [("ȃ 买\n".encode("gb18030"), "not UTF-8"), (b"", "empty")]
+)
+def test_a_list_of_units_that_cannot_be_read_is_one_error(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    (tmp_path / "units.txt").write_bytes(content)
+    with pytest.raises(ModelError, match=rf"units\.txt: .*{told}.*copy the whole model"):
+        read_units(tmp_path)
+
+
+def test_the_units_of_a_model_by_number(tmp_path: Path) -> None:
+    (tmp_path / "units.txt").write_text("b\na1\nsil\n", "utf-8")
+    assert read_units(tmp_path) == ("b", "a1", "sil")
