@@ -15,6 +15,8 @@ Lines and columns count from 1, columns in characters.
 
 from __future__ import annotations
 
+import math
+import re
 import typing
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -184,8 +186,9 @@ def parse_yaml(text: str, *, name: str) -> YamlSource:
 
     Raises:
         ConfigError: the text is empty, too long, no YAML, or uses what is refused (see the
-            module). Duplicate keys do not raise: they are in the ``faults`` of the result,
-            so that :func:`validate` can tell them together with all others.
+            module). Duplicate keys and entries of a list that have swallowed the lines below
+            them do not raise: they are in the ``faults`` of the result, so that
+            :func:`validate` can tell them together with all others.
     """
     text = text.removeprefix("\ufeff")
     if len(text) > MAX_BYTES:
@@ -196,7 +199,7 @@ def parse_yaml(text: str, *, name: str) -> YamlSource:
         what = "the file is empty"
         mend = "fill it in, or restore it from a copy"
         raise FaultsError(name, [Fault(START, what, mend)])
-    builder = _Builder()
+    builder = _Builder(_LINE_BREAK.split(text))
     data = builder.build(node, ())
     return YamlSource(
         name, data, builder.values, builder.keys, builder.written, tuple(builder.faults)
@@ -223,12 +226,15 @@ def _compose(text: str, name: str) -> yaml.Node | None:
 def _check_events(text: str, name: str) -> None:
     """Refuse by events what must not reach the composer, which recurses and follows aliases."""
     depth = documents = 0
+    lines = _LINE_BREAK.split(text)
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         fault: tuple[str, str] | None = None
         if isinstance(event, yaml.AliasEvent):
             fault = ("'*' begins an alias, which is not used here", _QUOTE)
         elif isinstance(event, yaml.NodeEvent) and event.anchor:
             fault = ("'&' begins an anchor, which is not used here", _QUOTE)
+        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+            fault = _indentation_fault(event, lines)
         elif isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
@@ -243,6 +249,15 @@ def _check_events(text: str, name: str) -> None:
             raise FaultsError(name, [Fault(_place(event.start_mark), *fault)])
 
 
+def _indentation_fault(event: yaml.ScalarEvent, lines: Sequence[str]) -> tuple[str, str] | None:
+    """Where a line is moved in by spaces that count as text, whatever follows is misread."""
+    line, column = _place(event.start_mark)
+    if not re.match(f"[{_SPACE}]", event.value) or lines[line - 1][: column - 1].strip(" "):
+        return None
+    what, mend = _SLIPS[0][2:]
+    return what.format(code=f"U+{ord(event.value[0]):04X}"), mend
+
+
 _QUOTE = 'put the text in quotation marks: "..."'
 
 #: (part of PyYAML's problem, what, mend); the first that fits.
@@ -254,11 +269,15 @@ _SYNTAX: tuple[tuple[str, str, str], ...] = (
         "a ':' where no key can stand",
         "align the key with those above it, or put text that contains ': ' in quotation marks",
     ),
-    ("could not find expected ':'", "a key without ':'", "write 'key: value', with a space"),
+    (
+        "could not find expected ':'",
+        "a key without ':'",
+        "write 'key: value', with a space, or '- ' before an entry of a list",
+    ),
     (
         "expected <block end>",
         "this line does not fit the lines above",
-        "align it with them (same number of spaces), or close the quotation marks before it",
+        "align it with them (same number of spaces), or the one above it with those before",
     ),
     (
         "unexpected end of stream",
@@ -275,41 +294,199 @@ _SYNTAX: tuple[tuple[str, str, str], ...] = (
 )
 
 
+#: Where PyYAML counts another line.
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_CLOSE = "close them at the end of the text, with the same plain sign and in the same line"
+_FORGOTTEN_COLON = "could not find expected ':'"
+
+
 def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
     problem = error.problem or "this is not YAML"
     mark = error.problem_mark or error.context_mark
-    if "unexpected end of stream" in problem:
-        mark = error.context_mark or mark  # where the quotation marks open, not the last line
     place = _place(mark) if mark is not None else START
-    wide = _wide_colon(text, place.line)
-    if wide is not None:
-        return Fault(wide, "a Chinese colon '：' stands after the key", "write ':' and a space")
+    piece = _piece_before(error, text)
+    begun = _place(piece.start) if piece is not None else place
+    if piece is not None and piece.quoted and piece.start.line < piece.end.line:
+        what = f"quotation marks open here and are closed only in line {piece.end.line + 1}"
+        return Fault(begun, what, _CLOSE)
+    # A key without its colon, which the lines below it have become a part of.
+    key_alone = piece is not None and piece.key_alone and "mapping values are not" in problem
+    slips = _SLIPS if key_alone else (*_SLIPS, _NO_DASH)
+    slip = _slip(text, begun.line, (begun.line, place.line, place.line - 1), slips)
+    if slip is not None:
+        return slip
+    if piece is not None and piece.quoted and "expected <block end>" in problem:
+        what = "text stands after the closing quotation mark"
+        return Fault(place, what, "close them at the end of the text, or delete them")
+    if key_alone:
+        problem = _FORGOTTEN_COLON
+    if problem.startswith((_FORGOTTEN_COLON, "found unexpected end of stream")):
+        place = begun
     for part, what, mend in _SYNTAX:
         if part in problem:
             return Fault(place, what, mend)
     return Fault(place, f"this is not YAML ({problem})", "compare it with the lines above")
 
 
-def _wide_colon(text: str, line: int) -> Place | None:
-    """The ``：`` that stands for ``:`` after an ASCII key in ``line`` or the line before it."""
-    lines = text.split("\n")
-    for number in (line, line - 1):
-        if 1 <= number <= len(lines):
-            key, colon, _ = lines[number - 1].partition("：")
-            bare = key.strip(" -\"'").replace("_", "")
-            if colon and bare.isascii() and bare.isalnum():
-                return Place(number, len(key) + 1)
+class _Piece(NamedTuple):
+    """A text of a file that is no longer YAML."""
+
+    start: yaml.Mark
+    end: yaml.Mark
+    quoted: bool
+    key_alone: bool  # it begins like a key and reaches into the lines below
+
+
+def _piece_before(error: yaml.MarkedYAMLError, text: str) -> _Piece | None:
+    """The text that the error stands in, or after in the line that it ends in.
+
+    Whoever forgets a sign makes YAML read on: the error may stand many lines below.
+    """
+    mark = error.problem_mark
+    problem, opened = error.problem or "", error.context_mark
+    if mark is None:
+        return None
+    if opened is not None and problem.startswith((_FORGOTTEN_COLON, "found unexpected end")):
+        quoted = problem != _FORGOTTEN_COLON
+        return _Piece(opened, opened, quoted, key_alone=False)
+    last: yaml.Token | None = None
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if token.start_mark.index >= mark.index:
+                break
+            last = token
+    except (yaml.YAMLError, ValueError, OverflowError):
+        pass
+    if not isinstance(last, yaml.ScalarToken) or last.end_mark.line != mark.line:
+        return None
+    start = last.start_mark
+    before = _LINE_BREAK.split(text)[start.line][: start.column]
+    first = not before.strip(" -") and re.match("[A-Za-z_]", last.value) is not None
+    alone = first and last.plain and start.line < mark.line
+    return _Piece(start, last.end_mark, not last.plain, alone)
+
+
+#: Spaces that look like the plain one, and signs that look like '-'.
+_SPACE = "\xa0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff"
+_DASH = "\u2010-\u2015\u2022\u2212\ufe63\uff0d"
+_WIDE = dict(zip("，：｛｝［］【】", (", ", ": ", *"{}[][]"), strict=True))
+
+
+def _ascii_signs(line: re.Match[str]) -> str:
+    return f"{line[1]}{line[2].translate(str.maketrans(_WIDE))}"
+
+
+#: (a line of which group 1 is right, how the line is mended, what, mend); what and mend may name
+#: the sign that follows group 1.
+_Slip = tuple[str, str | Callable[[re.Match[str]], str], str, str]
+_SLIPS: tuple[_Slip, ...] = (
+    (
+        rf"( *)[{_SPACE}].*",
+        "",
+        "a space that is not the plain one ({code}) stands in the indentation",
+        "replace it by plain spaces, so that the line is aligned with those above",
+    ),
+    (
+        rf"( *)[{_DASH}][ {_SPACE}]*",
+        r"\1- ",
+        "'{sign}' is not the '-' that begins an entry",
+        "write '- ', a minus sign and a plain space",
+    ),
+    (
+        rf"( *)-(?![ \t-]|$)[{_SPACE}]*",
+        r"\1- ",
+        "no plain space stands after '-'",
+        "write '- ' and then the text",
+    ),
+    (
+        rf"""( *(?:- +)?["']?[A-Za-z0-9_-]+["']? *)：[ {_SPACE}]*""",
+        r"\1: ",
+        "a Chinese colon '：' stands after the key",
+        "write ':' and a space",
+    ),
+    (
+        rf"( *(?:- +)?[A-Za-z_][\w-]*):(?![ \t]|$)[{_SPACE}]*",
+        r"\1: ",
+        "no plain space stands after ':'",
+        "write 'key: value', with a space",
+    ),
+    (
+        f"((?=.*[{{[｛［【])[^{''.join(_WIDE)}]*)([{''.join(_WIDE)}].*)",
+        _ascii_signs,
+        "a Chinese '{sign}' stands among the brackets",
+        "write '{ascii}'",
+    ),
+)
+_NO_DASH: _Slip = (
+    r"( *)(?![ #-])",
+    r"\1- ",
+    "this line neither begins an entry nor goes on with the one above",
+    "write '- ' before it, or align it with the lines above (same number of spaces)",
+)
+
+
+def _slip(text: str, begun: int, numbers: Iterable[int], slips: Sequence[_Slip]) -> Fault | None:
+    """The one of ``slips`` in the lines ``numbers`` for which ``text`` is no YAML from ``begun``.
+
+    A line is blamed only where mending it, and nothing else, brings the reader past it.
+    """
+    starts = [0, *(found.end() for found in _LINE_BREAK.finditer(text))]
+    for number in dict.fromkeys(n for n in numbers if n >= 1):
+        at = starts[number - 1]
+        line = _LINE_BREAK.split(text[at : at + _LONGEST_LINE], maxsplit=1)[0]
+        for pattern, mended, what, mend in slips:
+            slip = re.match(pattern, line)
+            if slip is None:
+                continue
+            repaired = slip.expand(mended) if isinstance(mended, str) else mended(slip)
+            past = max(number, begun) + (pattern == _NO_DASH[0])  # to fit two lines is no accident
+            if _stops_at(text[:at] + repaired + text[at + slip.end() :]) <= past:
+                continue
+            sign = line[slip.end(1) : slip.end(1) + 1]
+            named = {"sign": sign, "code": f"U+{ord(sign or ' '):04X}"}
+            named["ascii"] = _WIDE.get(sign, "").strip()
+            place = Place(number, slip.end(1) + 1)
+            return Fault(place, what.format(**named), mend.format(**named))
     return None
+
+
+_LONGEST_LINE = 1000  # characters; a longer one is not looked into
+
+
+def _stops_at(text: str) -> float:
+    """The line in which what cannot be read begins; infinite where all can."""
+    try:
+        for _ in yaml.parse(text, Loader=yaml.SafeLoader):
+            pass
+    except yaml.MarkedYAMLError as error:
+        piece = _piece_before(error, text)
+        mark = piece.start if piece is not None else error.problem_mark or error.context_mark
+        return mark.line + 1 if mark is not None else 0
+    except (ValueError, OverflowError, yaml.YAMLError):
+        return 0
+    return math.inf
 
 
 def _place(mark: Any) -> Place:
     return Place(mark.line + 1, mark.column + 1)
 
 
+def _swallowed(line: str, place: Place, *, flow: bool) -> Fault:
+    """The fault of a line that has become a part of the entry above it."""
+    what = "this line is read as a part of the entry above"
+    if flow:
+        return Fault(place, what, "put a comma between the two, or write the entry in one line")
+    if re.match(rf"[-{_DASH}]", line.lstrip()):
+        what = "this entry is indented further than the one above, and so a part of it"
+        return Fault(place, what, "align its '-' with the one above")
+    return Fault(place, what, "begin it with '- ', aligned with the '-' above")
+
+
 class _Builder:
     """Turns nodes into plain data and notes where everything stands."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
         self.values: dict[YamlPath, Place] = {}
         self.keys: dict[YamlPath, Place] = {}
         self.written: dict[YamlPath, str] = {}
@@ -322,12 +499,42 @@ class _Builder:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             self._check_tag(node)
-            return [self.build(entry, (*path, at)) for at, entry in enumerate(node.value)]
+            flow = bool(node.flow_style)
+            entries = (one for entry in node.value for one in self._entries(entry, flow=flow))
+            return [self.build(entry, (*path, at)) for at, entry in enumerate(entries)]
         return self._scalar(node, path)
+
+    def _entries(self, node: yaml.Node, *, flow: bool) -> Iterator[yaml.Node]:
+        """An entry of a list; its lines one by one where it has swallowed some, which is told."""
+        start, end = node.start_mark, node.end_mark
+        text = isinstance(node, yaml.ScalarNode) and node.style not in ("|", ">")
+        if not isinstance(node, yaml.ScalarNode) or not text or start.line == end.line:
+            yield node
+        elif node.style is not None:
+            what = f"quotation marks open here and are closed only in line {end.line + 1}"
+            self.faults.append(Fault(_place(start), what, _CLOSE))
+            yield node
+        else:
+            yield from self._lines_of(node, flow=flow)
+
+    def _lines_of(self, node: yaml.ScalarNode, *, flow: bool) -> Iterator[yaml.Node]:
+        start, end = node.start_mark, node.end_mark
+        told = False
+        for number in range(start.line, end.line + 1):
+            line = self._lines[number][: end.column if number == end.line else None]
+            column = start.column if number == start.line else len(line) - len(line.lstrip())
+            if number > start.line and line.strip() and not told:
+                self.faults.append(_swallowed(line, Place(number + 1, column + 1), flow=flow))
+                told = True
+            if one := re.sub(rf"^[-{_DASH}][ {_SPACE}]*", "", line[column:]).strip():
+                mark = yaml.Mark(start.name, 0, number, column, None, 0)
+                yield yaml.ScalarNode(node.tag, one, mark, mark)
 
     def _mapping(self, node: yaml.MappingNode, path: YamlPath) -> dict[str, Any]:
         self._check_tag(node)
         built: dict[str, Any] = {}
+        listed = bool(path) and isinstance(path[-1], int) and not node.flow_style
+        next_entry = False  # one begins here, but for its '- '
         for key_node, value_node in node.value:
             key = self._key(key_node)
             if key is None:
@@ -335,9 +542,15 @@ class _Builder:
             place = _place(key_node.start_mark)
             here = (*path, key)
             if key in built:
+                if next_entry:
+                    continue
+                next_entry = listed and key == next(iter(built))
                 first = self.keys[here].line
                 what = f"the key {key!r} is here twice, first in line {first}"
-                self.faults.append(Fault(place, what, "delete one of the two"))
+                mend = "delete one of the two"
+                if next_entry:
+                    mend = f"begin a new entry with '- {key}:', or {mend}"
+                self.faults.append(Fault(place, what, mend))
                 continue
             self.keys[here] = place
             built[key] = self.build(value_node, here)
@@ -426,7 +639,7 @@ def _without_misspelt(
 ) -> Iterator[ErrorDetails]:
     """The errors but for missing keys that are there, misspelt: one slip is told once."""
     misspelt = {
-        (*detail["loc"][:-1], _nearest_word(str(detail["loc"][-1]), _fields(model, path)))
+        (*path, _nearest_word(_key_in(detail["loc"][-1])[0], _fields(model, path)))
         for detail in details
         if detail["type"] == "extra_forbidden"
         for path in [detail["loc"][:-1]]
@@ -446,14 +659,22 @@ def _schema_faults(
             place = source.value_place((*path, *fault["at"]))
             yield Fault(place, fault["what"], fault["mend"])
     elif kind == "missing":
-        mend = f"add {_example(model, path) or repr(f'{path[-1]}: ...')}"
+        mend = f"add {next(iter(_examples(model, path)), repr(f'{path[-1]}: ...'))}"
         yield Fault(source.key_place(path[:-1]), f"the key {path[-1]!r} is missing", mend)
     elif kind == "extra_forbidden":
-        what = f"unknown key {str(path[-1])!r}"
-        mend = did_you_mean(str(path[-1]), _fields(model, path[:-1]))
+        what, (key, joined) = f"unknown key {str(path[-1])!r}", _key_in(path[-1])
+        mend = did_you_mean(key, _fields(model, path[:-1]))
+        if joined and key in _fields(model, path[:-1]):
+            mend = f"write a plain ':' and a space after {key!r}"
         yield Fault(source.key_place(path), what, mend)
     else:
         yield Fault(source.value_place(path), *_type_fault(detail, path, source, model))
+
+
+def _key_in(written: str | int) -> tuple[str, bool]:
+    """The key of ``cmn：社保`` or ``cmn:社保``, all of it a key to YAML; and whether it is so."""
+    key, *value = re.split("[:：]", str(written), maxsplit=1)
+    return key.strip(), bool(value)
 
 
 def did_you_mean(word: str, known: Iterable[str], *, kind: str = "keys here") -> str:
@@ -486,10 +707,12 @@ _KINDS = {
 def _type_fault(
     detail: ErrorDetails, path: YamlPath, source: YamlSource, model: type[BaseModel]
 ) -> tuple[str, str]:
-    example = _example(model, path)
+    example, *below = _examples(model, path) or (None,)
     kind = detail["type"]
     if kind in _KINDS:
         what = f"{_KINDS[kind]} is needed here, not {_shown(path, source)}"
+        if below and source.get(path) is None and not source.written.get(path):
+            return what, f"write below it, two spaces further in, {' and below that '.join(below)}"
         return what, _mend(kind, path, source, example)
     message = detail["msg"].replace("Input should", "it must", 1)
     mend = f"for example {example}" if example else "correct the value"
@@ -526,12 +749,12 @@ def _mend(kind: str, path: YamlPath, source: YamlSource, example: str | None) ->
     return f"for example {example}" if example else "correct the value"
 
 
-def _example(model: type[BaseModel], path: YamlPath) -> str | None:
-    """The first ``examples=`` entry of the field at ``path``."""
+def _examples(model: type[BaseModel], path: YamlPath) -> tuple[str, ...]:
+    """The ``examples=`` of the field at ``path``: its own line, then lines that stand below it."""
     if not path:
-        return None
+        return ()
     field = _fields(model, path[:-1]).get(str(path[-1]))
-    return f"'{field.examples[0]}'" if field is not None and field.examples else None
+    return tuple(f"'{e}'" for e in field.examples or ()) if field is not None else ()
 
 
 def _fields(model: type[BaseModel], path: YamlPath) -> dict[str, FieldInfo]:

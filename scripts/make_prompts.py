@@ -2,6 +2,7 @@
 
     python -m scripts.make_prompts             # config/prompts of this installation
     python -m scripts.make_prompts --all       # those made before as well, in a new voice, say
+    python -m scripts.make_prompts --queues draft/queues.yaml  # draft/prompts, for these queues
 
 Recordings of one's own are never touched: only files that carry the text they say, as this script
 writes it, are made again. The files are mu-law WAV, 8 kHz, as telephony plays them.
@@ -23,7 +24,7 @@ from audio_fixtures.say import ESPEAK_VOICES, espeak_text
 from ivr.call.events import Piece
 from ivr.call.prompt_audio import PromptAudio, said_in
 from ivr.call.prompts import load_prompts
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, IvrError
 from ivr.language import Language
 from ivr.queues.catalogue import load_catalogue
 from ivr.settings import load_settings
@@ -81,14 +82,48 @@ def _wanted(
 
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="The kapok.yaml to use.")
+@click.option("--queues", type=click.Path(path_type=Path), help="The queues.yaml to use.")
+@click.option("--prompts", type=click.Path(path_type=Path),
+              help="Their folder; that beside --queues, or that of the settings.")  # fmt: skip
 @click.option("--all", "every", is_flag=True, help="Make those again that are right, too.")
 @click.option("--voice", default="f2", show_default=True, help="A voice variant of espeak-ng.")
 @click.option("--words-per-minute", default=165, show_default=True, help="Speed.")
-def main(config: Path | None, every: bool, voice: str, words_per_minute: int) -> None:
+def main(
+    config: Path | None,
+    queues: Path | None,
+    prompts: Path | None,
+    every: bool,
+    voice: str,
+    words_per_minute: int,
+) -> None:
     """Make the prompts that are missing or out of date."""
+    try:
+        queues, folder = _places(config, queues, prompts)
+        made = make(queues, folder, every=every, voice=voice, words_per_minute=words_per_minute)
+    except (IvrError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"made {made} prompts in {folder}")
+
+
+def _places(config: Path | None, queues: Path | None, prompts: Path | None) -> tuple[Path, Path]:
+    """The queues.yaml and the folder of its prompts."""
+    if queues is not None:
+        return queues, prompts or queues.parent / "prompts"
     settings = load_settings(config)
-    folder = settings.prompts
-    catalogue, texts, audio = load_catalogue(settings.queues), load_prompts(folder), None
+    return settings.queues, prompts or settings.prompts
+
+
+def make(queues: Path, folder: Path, *, every: bool, voice: str, words_per_minute: int) -> int:
+    """Make the prompts for a queues.yaml that are missing in a folder, or out of date.
+
+    Returns:
+        How many were made.
+
+    Raises:
+        ConfigError: the queues or the texts are not valid, or espeak-ng refuses.
+        OSError: the folder cannot be written.
+    """
+    catalogue, texts = load_catalogue(queues), load_prompts(folder)
     folder.mkdir(parents=True, exist_ok=True)
     audio = PromptAudio(folder)
     made = 0
@@ -101,7 +136,7 @@ def main(config: Path | None, every: bool, voice: str, words_per_minute: int) ->
                 )
                 write(folder / language / f"{piece.name}.wav", samples, piece.text)
                 made += 1
-    click.echo(f"made {made} prompts in {folder}")
+    return made
 
 
 if __name__ == "__main__":

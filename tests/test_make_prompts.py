@@ -49,6 +49,29 @@ def test_what_is_missing_or_says_an_older_text_is_spoken(config: Path) -> None:
     assert made.duration > 2
 
 
+def test_a_draft_has_prompts_of_its_own(config: Path, tmp_path: Path) -> None:
+    """In a folder of any name; what ``ivr check`` names is made, and then named no more."""
+    draft = Path(shutil.move(config, tmp_path / "draft"))
+    (draft / "prompts" / "yue" / "closed.wav").unlink()
+    given = ["--queues", str(draft / "queues.yaml")]
+    done = CliRunner().invoke(main, given, catch_exceptions=False)
+    assert done.output == f"made 1 prompts in {draft / 'prompts'}\n"
+    assert (draft / "prompts" / "yue" / "closed.wav").is_file()
+    elsewhere = Path(shutil.move(draft / "prompts", tmp_path / "spoken"))
+    (elsewhere / "cmn" / "closed.wav").unlink()
+    done = CliRunner().invoke(main, [*given, "--prompts", str(elsewhere)], catch_exceptions=False)
+    assert done.output == f"made 1 prompts in {elsewhere}\n"
+
+
+def test_a_mistake_is_one_line(config: Path, tmp_path: Path) -> None:
+    """A kapok.yaml in a draft counts paths from there."""
+    draft = Path(shutil.move(config, tmp_path / "draft"))
+    done = CliRunner().invoke(main, ["--config", str(draft / "kapok.yaml")])
+    assert done.exit_code == 1
+    missing = draft / "config" / "queues.yaml"
+    assert done.output == f"Error: {missing}: there is no such file; check the name\n"
+
+
 def test_ones_own_recording_is_left_alone(config: Path) -> None:
     path = config / "prompts" / "cmn" / "greeting.wav"
     soundfile.write(path, [0.1, 0.2] * 4000, 8000)

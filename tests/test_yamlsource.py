@@ -113,6 +113,90 @@ def test_what_spoils_one_value_lets_the_rest_be_read(text, place, what):
     assert what in fault.what
 
 
+# --- slips of the hand ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "a:\n  - 社保\n    - 查询\n    - 余额\n  - 医保\n",
+            "3:5: this entry is indented further than the one above, and so a part of it; "
+            "align its '-' with the one above",
+        ),
+        (
+            "a:\n  - 社保\n    查询\n",
+            "3:5: this line is read as a part of the entry above; "
+            "begin it with '- ', aligned with the '-' above",
+        ),
+        (
+            "a: [社保,\n  查询\n  余额]\n",
+            "3:3: this line is read as a part of the entry above; "
+            "put a comma between the two, or write the entry in one line",
+        ),
+        (
+            'a:\n  - "社保\n  - 查询"\n',
+            "2:5: quotation marks open here and are closed only in line 3; "
+            "close them at the end of the text, with the same plain sign and in the same line",
+        ),
+        (
+            "a:\n  - id: 1\n    b: 2\n    c: 3\n    id: 4\n    b: 5\n    c: 6\n",
+            "5:5: the key 'id' is here twice, first in line 2; "
+            "begin a new entry with '- id:', or delete one of the two",
+        ),
+        (
+            "a:\n  - id: 1\n    b: 2\n    b: 3\n",
+            "4:5: the key 'b' is here twice, first in line 3; delete one of the two",
+        ),
+    ],
+)
+def test_lines_that_run_into_one_another_are_told_once(text: str, expected: str):
+    (fault,) = parse_yaml(text, name="f").faults
+    assert str(fault) == expected
+
+
+def test_entries_that_ran_into_one_another_are_still_counted():
+    source = parse_yaml("a:\n  - 社保\n    - 查询\n    余额\n", name="f")
+    assert source.data == {"a": ["社保", "查询", "余额"]}
+    assert source.value_place(("a", 1)) == Place(3, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "what"),
+    [
+        ("a:\n  - 社保\n  查询\n  - 医保\n", "3:3", "neither begins an entry"),
+        ("a:\n  - id: 1\n    b: 2\n  id: 3\n    b: 4\n", "4:3", "neither begins an entry"),
+        ("t:\n  route 0.8\n  confirm: 0.3\n", "2:3", "a key without ':'"),
+        ('a:\n  - "社保"查询\n  - x\n', "2:9", "text stands after the closing quotation mark"),
+        ("a:\n  - x\n  － y\n  - z\n", "3:3", "'－' is not the '-' that begins an entry"),
+        ("a:\n  - x\n  -\xa0y\n  - z\n", "3:3", "no plain space stands after '-'"),
+        ("a:\n  - x\n　　- y\n  - z\nb: 1\n", "3:1", "a space that is not the plain one (U+3000)"),
+        ("a:\n　　b: 1\n", "2:1", "a space that is not the plain one (U+3000)"),
+        ("a:\n  b：\n    - x\n  c:\n    - y\n", "2:4", "a Chinese colon"),
+        ("a:\n  b:1\n  c: 2\n", "2:4", "no plain space stands after ':'"),
+        ("a: { b: 木， c: 棉 }\n", "1:10", "a Chinese '，' stands among the brackets"),
+        # two slips: the first is told
+        ('a:\n  - "社保\n  - x\n  -y\n  - z\nb: "0"\n', "2:5", "quotation marks open here"),
+        ("a:\n  - x\n  -y\n  -z\nb：1\nc: 2\n", "3:3", "no plain space stands after '-'"),
+        # numbers and folded text are no slips
+        ("a: -5\nb:\n  -5\nc: d: e\n", "4:5", "':' where no key can stand"),
+        ("a: >\n  -x\n  ：y\nb: c: d\n", "4:5", "':' where no key can stand"),
+        ("-5: a: b\n", "1:6", "':' where no key can stand"),
+        ("http://x: a: b\n", "1:12", "':' where no key can stand"),
+    ],
+)
+def test_where_the_fault_is_said_to_be(text: str, place: str, what: str):
+    (line,) = told(lambda: parse_yaml(text, name="f"))
+    assert line.startswith(f"f:{place}: ")
+    assert what in line
+
+
+def test_folded_text_outside_of_a_list_is_read():
+    source = parse_yaml("a: one\n  two\nb:\n  - >\n    three\n    four\n", name="f")
+    assert source.data == {"a": "one two", "b": ["three four\n"]}
+    assert not source.faults
+
+
 def test_nothing_is_run_by_a_tag(tmp_path: Path):
     mark = tmp_path / "ran"
     text = f"a: !!python/object/apply:os.mkdir ['{mark}']"
@@ -211,6 +295,10 @@ def test_valid_data_become_the_model():
         (
             "entries:\n  - name:",
             "f.yaml:2:10: text is needed here, not nothing; fill it in, for example 'name: 木棉'",
+        ),
+        (
+            "entries: [{name：a, agents: 3}]",
+            "f.yaml:1:12: unknown key 'name：a'; write a plain ':' and a space after 'name'",
         ),
         (
             "entries: none",

@@ -1,13 +1,17 @@
 """Audio files to PCM: WAV (linear, mu-law, A-law), FLAC, Ogg and whatever else libsndfile reads.
 
 Whatever is wrong with a file comes out as one :class:`~ivr.errors.AudioError` that says what and
-how to mend it. A file cut off in the middle is read as far as it goes, as a player would.
+how to mend it. A file cut off in the middle is read as far as it goes, as a player would; of a WAV
+file, whose header says how long it is, that is a warning in the log.
 """
 
 from __future__ import annotations
 
+import logging
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,13 +22,19 @@ import soundfile
 from ivr.audio.resample import Resampler, check_rate
 from ivr.errors import AudioError
 
-__all__ = ["AUDIO_SUFFIXES", "Audio", "read_audio"]
+__all__ = ["AUDIO_SUFFIXES", "Audio", "WavHeader", "read_audio", "wav_header"]
+
+_log = logging.getLogger(__name__)
 
 #: What a directory is searched for.
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".au", ".aiff"})
 
 _BLOCK_FRAMES = 65_536
 _MEND = "give a WAV, FLAC or Ogg file"
+#: Sizes from here on are written by those who do not know them (ffmpeg, sox, arecord into a pipe).
+_NO_SIZE = 0x7FFF_0000
+#: A header may be wrong by its own length.
+_MISSED_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,69 @@ class Audio:
     def duration_s(self) -> float:
         """Length in seconds."""
         return len(self.pcm) / 2 / self.rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class WavHeader:
+    """What the header of a WAV file says, and how much audio there is."""
+
+    format_tag: int  # RFC 2361
+    channels: int
+    rate_hz: int
+    bytes_per_s: int
+    start: int  # of the audio, bytes from the start of the file
+    said: int  # bytes of audio, as the header says
+    there: int  # bytes from ``start`` to the end of the file
+
+    @property
+    def missing_s(self) -> float:
+        """How much earlier the file ends than its header says, seconds."""
+        if not self.bytes_per_s or self.said >= _NO_SIZE:
+            return 0.0
+        return max(0, self.said - self.there) / self.bytes_per_s
+
+    def warn_if_cut(self, path: Path) -> None:
+        """Warn in the log where the file at ``path`` was cut off."""
+        if self.missing_s >= _MISSED_S:
+            _log.warning(
+                "%s: the file ends %.1f s before its header says; only what is there is heard, "
+                "so copy or record it again",
+                path,
+                self.missing_s,
+            )
+
+
+def _riff_chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """The chunks of a RIFF WAVE file: name, start and size in bytes, as the file says.
+
+    There is none where ``stream``, which is at its start, holds no such file.
+    """
+    head = stream.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return
+    at = 12
+    while len(header := stream.read(8)) == 8:
+        name, size = struct.unpack("<4sI", header)
+        yield name, at + 8, size
+        at += 8 + size + size % 2
+        stream.seek(at)
+
+
+def wav_header(stream: BinaryIO) -> WavHeader | None:
+    """The header of a WAV file; None where ``stream`` holds no such file.
+
+    Args:
+        stream: at its start; it is left anywhere.
+    """
+    form = b""
+    for name, start, said in _riff_chunks(stream):
+        if name == b"fmt ":
+            form = stream.read(min(said, 16))
+        if name == b"data" and len(form) == 16:
+            tag, channels, rate_hz, bytes_per_s = struct.unpack_from("<HHII", form)
+            there = stream.seek(0, SEEK_END) - start
+            return WavHeader(tag, channels, rate_hz, bytes_per_s, start, said, there)
+    return None
 
 
 def read_audio(path: Path, *, rate_hz: int = 8000) -> Audio:
@@ -62,11 +135,22 @@ def _decode(stream: BinaryIO, path: Path, rate_hz: int) -> Audio:
     stream.seek(0)
     if not head:
         raise AudioError(f"{path}: the file is empty (0 bytes); {_MEND}")
+    header = wav_header(stream)
+    if header is not None and not header.said and header.there:
+        raise AudioError(
+            f"{path}: the header says that no audio follows it, yet {header.there} bytes do, as "
+            "where a recorder breaks off; mend it by `sox --ignore-length IN OUT`, or record it "
+            "again"
+        )
+    stream.seek(0)
     try:
         with soundfile.SoundFile(stream) as sound:
-            return _samples(sound, path, rate_hz)
+            audio = _samples(sound, path, rate_hz)
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError) as error:
         raise AudioError(f"{path}: {_diagnosis(head, error)}") from error
+    if header is not None:
+        header.warn_if_cut(path)
+    return audio
 
 
 def _samples(sound: soundfile.SoundFile, path: Path, rate_hz: int) -> Audio:
@@ -76,7 +160,10 @@ def _samples(sound: soundfile.SoundFile, path: Path, rate_hz: int) -> Audio:
     parts.append(resampler.flush())
     pcm = b"".join(parts)
     if not pcm:
-        raise AudioError(f"{path}: the header is there but no audio follows it; record it again")
+        raise AudioError(
+            f"{path}: the header is there but no audio follows it, or none that can be read; "
+            "export or record it again"
+        )
     return Audio(
         pcm=pcm, rate_hz=rate_hz, source_rate_hz=sound.samplerate, source_channels=sound.channels
     )

@@ -58,9 +58,22 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """Entry point: an :class:`IvrError` becomes its message on stderr and exit status 2."""
+    """Entry point: an :class:`IvrError` becomes its message on stderr and exit status 2.
+
+    So does an :class:`OSError` that no command foresaw: a full disk, a folder of somebody else's.
+    """
     try:
         sys.exit(cli.main(standalone_mode=True))
     except IvrError as error:
         click.echo(f"ivr: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        click.echo(f"ivr: {_of_system(error)}", err=True)
+        sys.exit(2)
+
+
+def _of_system(error: OSError) -> str:
+    if error.filename is None:
+        return str(error)
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{' and '.join(names)}: cannot be read or written ({error.strerror})"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from ivr.call.prompts import load_prompts
+from ivr.call.prompts import PromptTexts, load_prompts
 from ivr.errors import ReplayError
 from ivr.intent.matcher import Matcher
-from ivr.queues.catalogue import load_catalogue
+from ivr.queues.catalogue import Catalogue, load_catalogue
 from ivr.replay.log import LogReplay, decisions, read_log, replay_log
 from ivr.server.conversation import version_now
 from ivr.settings import Settings
@@ -40,9 +40,7 @@ def replay_logs(paths: Sequence[Path], settings: Settings, *, rematch: bool, as_
     same = True
     for path in files:
         try:
-            replay = replay_log(
-                read_log(path), catalogue=catalogue, texts=texts, version=version, matcher=matcher
-            )
+            replay = _again(path, catalogue, texts, version, matcher)
         except ReplayError as error:
             click.echo(f"ivr: {error}", err=True)
             same = False
@@ -50,6 +48,19 @@ def replay_logs(paths: Sequence[Path], settings: Settings, *, rematch: bool, as_
         _print(path, replay, rematch=rematch, as_json=as_json)
         same = same and (replay.same_decisions if rematch else not replay.differences)
     return same
+
+
+def _again(
+    path: Path, catalogue: Catalogue, texts: PromptTexts, version: str, matcher: Matcher | None
+) -> LogReplay:
+    """Run one log again; every ReplayError names the file."""
+    records = read_log(path)
+    try:
+        return replay_log(
+            records, catalogue=catalogue, texts=texts, version=version, matcher=matcher
+        )
+    except ReplayError as error:
+        raise ReplayError(f"{path}: {error}") from error
 
 
 def _files(paths: Iterable[Path]) -> Iterable[Path]:
@@ -70,7 +81,7 @@ def _print(path: Path, replay: LogReplay, *, rematch: bool, as_json: bool) -> No
     count = len(replay.differences)
     what = f"{count} of {len(replay.records)} records differ" if count else "the same"
     click.echo(f"{path}: {len(replay.records)} records, {what}: {decided}")
-    if count and replay.version != replay.version_now:
+    if replay.version != replay.version_now:
         click.echo(f"  queues or prompts were {replay.version}, now {replay.version_now}")
     for difference in replay.differences[:_SHOWN]:
         click.echo(f"  {difference}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,10 @@ from ivr.settings import SETTINGS_FILE, Settings, load_settings
 from ivr.yamlsource import FaultsError, read_yaml
 
 __all__ = ["command"]
+
+_MAKE = "python -m scripts.make_prompts"
+#: From here up practically nobody is put through: confidences are below 1 (four decimals).
+_HIGHEST_ROUTE = 0.999
 
 
 @click.command("check")
@@ -60,6 +66,7 @@ def command(path: Path | None, config: Path | None, as_json: bool, strict: bool)
         found = lints(path, vocabulary=_vocabulary(config), units=_units(config))
         warnings = [
             *catalogue.warnings(),
+            *_threshold_warnings(catalogue),
             *map(str, found),
             *_prompt_warnings(path, catalogue, config),
         ]
@@ -69,6 +76,21 @@ def command(path: Path | None, config: Path | None, as_json: bool, strict: bool)
     except ConfigError as error:
         _report_error(path or config, error, as_json=as_json)
         sys.exit(1)
+
+
+def _threshold_warnings(catalogue: Catalogue) -> list[str]:
+    route = catalogue.thresholds.route
+    if route <= _HIGHEST_ROUTE:
+        return []
+    return [
+        f"thresholds.route is {_number(route)}: practically nobody is put through without a "
+        "question; write a lower number, or a larger wrong_at_most"
+    ]
+
+
+def _number(share: float) -> str:
+    """With two decimals, or as many as it has."""
+    return f"{share:.2f}" if share == round(share, 2) else f"{share:g}"
 
 
 def _prompt_warnings(path: Path, catalogue: Catalogue, config: Path | None) -> list[str]:
@@ -86,7 +108,25 @@ def _prompt_warnings(path: Path, catalogue: Catalogue, config: Path | None) -> l
             texts.pieces(language, {q.id: q.name[language] for q in catalogue.queues}, numbers),
         )
     )
-    return [f"{folder / fault.file}: {fault.what}; {fault.mend}" for fault in faults]
+    make = _MAKE + _make_options(path, folder)
+    return [
+        f"{folder / fault.file}: {fault.what}; {fault.mend.replace(_MAKE, make)}"
+        for fault in faults
+    ]
+
+
+def _make_options(path: Path, folder: Path) -> str:
+    """What tells scripts.make_prompts of prompts that are not the installation's own."""
+    with suppress(ConfigError):
+        ours = load_settings(None)
+        if (ours.queues.absolute(), ours.prompts.absolute()) == (
+            path.absolute(),
+            folder.absolute(),
+        ):
+            return ""
+    beside = folder == path.parent / "prompts"
+    options = f" --queues {shlex.quote(str(path))}"
+    return options if beside else f"{options} --prompts {shlex.quote(str(folder))}"
 
 
 def _prompt_folder(path: Path, config: Path | None) -> Path | None:
@@ -154,6 +194,8 @@ def _report_catalogue(
         _print_json(_catalogue_json(path, catalogue, warnings))
         return
     Console().print(_table(catalogue))
+    route, confirm = catalogue.thresholds.route, catalogue.thresholds.confirm
+    click.echo(f"thresholds: route {_number(route)}, confirm {_number(confirm)}")
     person = catalogue.person
     click.echo(f"person: key {person.key}, {_counts(person.phrases)} phrases")
     for emergency in catalogue.emergencies:
@@ -202,6 +244,7 @@ def _catalogue_json(path: Path, catalogue: Catalogue, warnings: list[str]) -> di
         "errors": [],
         "warnings": warnings,
         "default_queue": catalogue.default_queue,
+        "thresholds": catalogue.thresholds.model_dump(),
         "queues": queues,
         "emergencies": [emergency.number for emergency in catalogue.emergencies],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ivr.cli._cases import load_cases
+from ivr.cli._cases import load_cases_of_each
 from ivr.cli.progress import progress
 from ivr.cli.simulate import scenario_file
 from ivr.intent.cases import decided
-from ivr.intent.compare import Change, Comparison, compare
+from ivr.intent.compare import Change, Comparison, Edit, compare, other_edits
 from ivr.intent.matcher import Matcher
 from ivr.intent.types import Match
 from ivr.language import Language
@@ -32,6 +33,7 @@ from ivr.queues.scenario import Scenario, load_scenario
 
 __all__ = ["command"]
 
+_NAMED = 3  # more queues of the same edit are counted
 _COLOURS = {"worse": "red", "better": "green", "unknown": "yellow", "same": "default"}
 
 
@@ -66,10 +68,12 @@ def command(
 ) -> None:
     """Show which of the stored calls go elsewhere by NEW than by OLD, two queues.yaml.
 
-    A folder may hold recordings, which are recognised once and matched twice, and what a server
-    keeps of its calls (call_log.folder): the logs, of which each request is matched anew. Where
-    calls have labels (a column expected, or a labels.csv; for a log where the call went), the
-    accuracy before and after is shown too.
+    A folder may hold recordings, which are recognised and matched twice (recognised once where the
+    hot words are the same), and what a server keeps of its calls (call_log.folder): the logs, of
+    which each request is matched anew. Where calls have labels (a column expected, or a labels.csv;
+    for a log where the call went), the accuracy before and after is shown too. A label may name a
+    queue of either file. What else the edit changes, and these calls cannot show, is named: hours,
+    agents, priorities, and hot words where calls are text.
 
     \b
         ivr diff config/queues.yaml draft/queues.yaml --calls calls.jsonl
@@ -78,16 +82,21 @@ def command(
     """
     hotline = load_scenario(scenario_file(scenario)) if scenario is not None else None
     before, after = load_catalogue(old), load_catalogue(new)
-    cases = load_cases(
-        calls, before, language=Language(language) if language else None, config=config
-    )
-    comparison = compare(Matcher(before), Matcher(after), cases)
+    spoken = Language(language) if language else None
+    cases, anew = load_cases_of_each(calls, [before, after], language=spoken, config=config)
+    comparison = compare(Matcher(before), Matcher(after), cases, anew)
+    # Text and logs are the same for both: no hot word is heard in them.
+    written = any(was is now for was, now in zip(cases, anew, strict=True))
+    others = other_edits(before, after, hot_words=written)
     waits = _waits(hotline, comparison, str(calls)) if hotline is not None else None
     if as_json:
-        found = _object(comparison) | ({"waits": _waits_object(waits)} if waits else {})
+        found = _object(comparison) | {"also_changed": [asdict(edit) for edit in others]}
+        found |= {"waits": _waits_object(waits)} if waits else {}
         click.echo(json.dumps(found, ensure_ascii=False))
     else:
         _show(comparison, Console())
+        if others:
+            click.echo(f"Also changed, and not measured by these calls: {_also(others)}.")
         if waits is not None:
             Console().print(_waits_table(waits))
     accuracy = comparison.accuracy()
@@ -111,6 +120,7 @@ def _moved(change: Change) -> dict[str, Any]:
     return {
         "where": change.case.where,
         "text": change.after.text,
+        "text_before": change.before.text,
         "before": _outcome(change, after=False),
         "after": _outcome(change, after=True),
         "expected": change.case.expected,
@@ -134,7 +144,7 @@ def _show(comparison: Comparison, console: Console) -> None:
         for change in moved:
             colour = _COLOURS[change.verdict]
             table.add_row(
-                f"{change.after.text or '-'}\n[dim]{change.case.where}[/]",
+                f"{_said(change)}\n[dim]{change.case.where}[/]",
                 _outcome(change, after=False),
                 _outcome(change, after=True),
                 change.case.expected or "",
@@ -151,6 +161,25 @@ def _show(comparison: Comparison, console: Console) -> None:
             f"of {len(comparison.labelled)} with a label; "
             f"by chance alone with probability {comparison.p_value():.2f} (McNemar)."
         )
+
+
+def _said(change: Change) -> str:
+    """What was heard, and what it was before where other words are heard after the edit."""
+    before, after = (match.text or "-" for match in (change.before, change.after))
+    return after if before == after else f"{before} → {after}"
+
+
+def _also(edits: Sequence[Edit]) -> str:
+    """``hours of 5 queues, agents of social_security (80 → 1)``: each key once."""
+    parts = []
+    for what in dict.fromkeys(edit.what for edit in edits):
+        alike = [edit for edit in edits if edit.what == what]
+        queues = [edit.of for edit in alike if edit.of]
+        whose = ", ".join(queues) if len(queues) <= _NAMED else f"{len(queues)} queues"
+        values = {f"{edit.before} → {edit.after}" for edit in alike}
+        change = f" ({values.pop()})" if len(values) == 1 else ""
+        parts.append(f"{what} of {whose}{change}" if queues else f"{what}{change}")
+    return ", ".join(parts)
 
 
 def _shares(comparison: Comparison) -> Table:

@@ -106,6 +106,8 @@ def command(
     catalogue = load_catalogue(queues or load_settings(config).queues)
     spoken = Language(language) if language else None
     matcher = Matcher(catalogue)
+    if out is not None:
+        _make_folder(out)
     found = load_cases(cases, catalogue, language=spoken, config=config)
     outcomes = [Outcome(case, judge(matcher, case)) for case in found if case.expected is not None]
     if not outcomes:
@@ -144,7 +146,7 @@ def _write_navigation(
 def _object(outcomes: list[Outcome], target: float) -> dict[str, Any]:
     figures = measure(outcomes)
     _, rows = confusion(outcomes)
-    lowest = threshold(outcomes, target, least=_LEAST)
+    lowest = threshold(outcomes, target, least=_LEAST, places=None)
     return {
         "utterances": len(outcomes),
         **{name: _share(getattr(figures, name)) for name in _SHARES},
@@ -219,7 +221,7 @@ def _figures(figures: Figures, total: int) -> Table:
 def _thresholds(outcomes: list[Outcome], target: float) -> str:
     lowest = threshold(outcomes, target, least=_LEAST)
     if lowest is None:
-        return f"No threshold keeps the wrong among those routed at {target:.1%}."
+        return f"No threshold of two decimals keeps the wrong among those routed at {target:.1%}."
     route, covered, error = lowest
     return (
         f"At most {target:.1%} wrong among those routed: thresholds.route {route:.2f} "
@@ -277,12 +279,21 @@ def _worst_page(wrong: list[Outcome]) -> str:
     return f"<style>{_STYLE}</style><h2>Worst first</h2><table>{head}{rows}</table>"
 
 
+def _make_folder(out: Path) -> None:
+    """Before anything is recognised: ConfigError where the report cannot be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{out}: no folder can be made here ({error.strerror}); name another for --out"
+        ) from error
+
+
 def _write(out: Path, outcomes: list[Outcome], target: float, shown: int) -> None:
     try:
         from ivr.cli._pictures import write_pictures
     except ImportError as error:
         raise IvrError(f"pictures need matplotlib; {install('report')}") from error
-    out.mkdir(parents=True, exist_ok=True)
     pictures = write_pictures(out, outcomes)
     text = json.dumps(_object(outcomes, target), ensure_ascii=False, indent=2)
     (out / "confusion.json").write_text(text + "\n", encoding="utf-8")

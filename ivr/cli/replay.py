@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from zoneinfo import ZoneInfo
 
 import click
@@ -46,6 +49,8 @@ _PIPE_WIDTH = 160
 _NEVER_S = 86_400.0
 #: A server under load refuses calls for some seconds.
 _TRIES = 30
+#: Names in a message; so many say what is wrong.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,8 @@ def command(
     With --log, event logs of calls are run again instead: the same inputs through the call's rules
     of today, without speech models, and every record that comes out otherwise is shown.
 
-    The exit status is 1 where a file could not be replayed, a log came out otherwise, or accuracy
-    is below --min-accuracy.
+    The exit status is 1 where a file could not be replayed, a log came out otherwise, or, with
+    --min-accuracy, accuracy is below it or the labels name a file that is not there.
     """
     _check_sources(paths, logs, rematch=rematch, keep=keep, url=url)
     if logs:
@@ -139,6 +144,10 @@ def command(
     files = find_audio(list(paths))
     if not files:
         raise ConfigError(f"no audio files in {', '.join(map(str, paths))}; check the path")
+    settings = None if url else _keeping(load_settings(config), keep)
+    labels = _labels(expect, settings) if expect else None
+    astray = _tell_unmatched(labels, files, paths) if labels else []
+    _check_outputs([path for path in (junit, navigation) if path is not None], keep)
     options = _Options(
         files=files,
         url=url,
@@ -146,18 +155,18 @@ def command(
         pace=Pace(pace),
         jobs=jobs,
         as_json=as_json,
-        labels=load_labels(expect) if expect else None,
+        labels=labels,
         at=at,
     )
-    settings = None if url else _keeping(load_settings(config), keep)
     outcomes = event_loop.run(_replay_all(options, settings))
     report = Report(outcomes)
     _print(outcomes, report, as_json=as_json)
     if junit is not None:
-        write_junit(junit, outcomes)
+        with _writing(junit):
+            write_junit(junit, outcomes)
     if navigation is not None:
         _write_navigation(navigation, paths, outcomes, load_settings(config))
-    sys.exit(_status(report, min_accuracy))
+    sys.exit(_status(report, min_accuracy, astray=bool(astray), expects=labels is not None))
 
 
 def _check_sources(
@@ -191,18 +200,82 @@ def _check_usage(
         raise click.UsageError("--min-accuracy needs --expect labels.csv")
 
 
-def _status(report: Report, min_accuracy: float | None) -> int:
+def _labels(expect: Path, settings: Settings | None) -> Labels:
+    """The labels; without settings, as of a server elsewhere, any queue may be named."""
+    queues = load_catalogue(settings.queues).queue_ids if settings else None
+    return load_labels(expect, queues=queues)
+
+
+def _tell_unmatched(labels: Labels, files: Sequence[Path], paths: Sequence[Path]) -> list[str]:
+    """Say what of recordings and labels has no counterpart; the rows without one."""
+    without = [str(path) for path in files if labels[path] is None]
+    if without:
+        have = f"{len(without)} of {len(files)} recordings " + _verb(without, "has", "have")
+        click.echo(f"ivr: {have} no row in {labels.path}: {_few(without)}", err=True)
+    astray = labels.astray(files, [path for path in paths if path.is_dir()])
+    if astray:
+        rows = f"{len(astray)} " + _verb(astray, "row names a file", "rows name files")
+        were = _verb(astray, "was", "were")
+        click.echo(f"ivr: {rows} that {were} not replayed: {_few(astray)}", err=True)
+    return astray
+
+
+def _verb(of: Sequence[str], one: str, many: str) -> str:
+    return one if len(of) == 1 else many
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _check_outputs(files: Sequence[Path], keep: Path | None) -> None:
+    """Fail now rather than after the replay where a result cannot be written."""
+    for file in files:
+        with _writing(file):
+            if file.is_dir():
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not file.exists():
+                _try_folder(file.parent)
+            elif not os.access(file, os.W_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    if keep is not None:
+        with _writing(keep):
+            _try_folder(keep)
+
+
+def _try_folder(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(parents=True)
+    with TemporaryFile(dir=folder):
+        pass
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What hinders writing ``path``, as one error."""
+    try:
+        yield
+    except OSError as error:
+        raise IvrError(
+            f"{path}: cannot be written ({error.strerror or error}); name another place"
+        ) from error
+
+
+def _status(report: Report, min_accuracy: float | None, *, astray: bool, expects: bool) -> int:
     failed = [outcome for outcome in report.outcomes if outcome.error is not None]
+    share = report.accuracy.value
+    if expects and share is None:
+        click.echo(
+            "ivr: no file has a label; accuracy is not known; "
+            "paths in the table count from its folder",
+            err=True,
+        )
     if min_accuracy is None:
         return 1 if failed else 0
-    share = report.accuracy.value
-    if share is None:
-        click.echo("ivr: no file has a label; accuracy is not known", err=True)
-        return 1
-    if share < min_accuracy:
+    if share is not None and share < min_accuracy:
         click.echo(f"ivr: accuracy {share:.3f} is below {min_accuracy:g}", err=True)
-        return 1
-    return 1 if failed else 0
+    return 1 if failed or astray or share is None or share < min_accuracy else 0
 
 
 # --- running ----------------------------------------------------------------------------------
@@ -308,7 +381,8 @@ def _write_navigation(
         catalogue=load_catalogue(settings.queues),
         prompts=settings.prompts,
     )
-    write_navigation(path, found)
+    with _writing(path):
+        write_navigation(path, found)
     click.echo(f"wrote {path}", err=True)
 
 

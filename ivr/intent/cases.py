@@ -80,12 +80,12 @@ def is_right(expected: str, match: Match) -> bool:
     return outcome == expected
 
 
-def read_cases(path: Path, catalogue: Catalogue, *, language: Language | None = None) -> list[Case]:
+def read_cases(path: Path, *catalogues: Catalogue, language: Language | None = None) -> list[Case]:
     """The text cases of a file.
 
     Args:
         path: a table, JSON lines, or plain text.
-        catalogue: whose queue ids labels may name.
+        catalogues: whose queue ids labels may name, of any of them.
         language: of lines that do not name theirs.
 
     Raises:
@@ -102,7 +102,7 @@ def read_cases(path: Path, catalogue: Catalogue, *, language: Language | None = 
             f"{path}: a file of cases ends in .csv, .tsv, .jsonl or .txt; "
             "recordings stand in a folder"
         )
-    known = {queue.id for queue in catalogue.queues}
+    known = {queue_id for catalogue in catalogues for queue_id in catalogue.queue_ids}
     cases = [_case(f"{path}:{number}", row, known, language) for number, row in rows]
     if not cases:
         raise ConfigError(f"{path}: holds no utterance")

@@ -1,9 +1,9 @@
-"""What an edit of the queues changes: the same calls matched twice."""
+"""What an edit of the queues changes: the same calls matched twice, and what these cannot show."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy.stats import binomtest
@@ -11,8 +11,9 @@ from scipy.stats import binomtest
 from ivr.intent.cases import Case, decided, is_right, judge
 from ivr.intent.matcher import Matcher
 from ivr.intent.types import Decision, Match
+from ivr.queues.catalogue import Catalogue, Queue
 
-__all__ = ["Change", "Comparison", "compare"]
+__all__ = ["Change", "Comparison", "Edit", "compare", "other_edits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,65 @@ class Comparison:
         )
 
 
-def compare(old: Matcher, new: Matcher, cases: Iterable[Case] | Sequence[Case]) -> Comparison:
-    """Match every case by both."""
-    return Comparison(tuple(Change(case, judge(old, case), judge(new, case)) for case in cases))
+def compare(
+    old: Matcher, new: Matcher, cases: Sequence[Case], anew: Sequence[Case] | None = None
+) -> Comparison:
+    """Match every case by both.
+
+    Args:
+        old, new: the matchers before and after the edit.
+        cases: what was heard before the edit.
+        anew: the same utterances as heard after it, one for one; as before without.
+    """
+    pairs = zip(cases, cases if anew is None else anew, strict=True)
+    return Comparison(tuple(Change(a, judge(old, a), judge(new, b)) for a, b in pairs))
+
+
+# --- what matching does not show ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A value that an edit changes, and that has no part in the matching of calls."""
+
+    what: str  # the key in queues.yaml
+    of: str | None  # the queue; None: of all
+    before: str | int
+    after: str | int
+
+
+_OF_A_QUEUE: Mapping[str, Callable[[Queue], str | int]] = {
+    "hours": lambda queue: str(queue.hours),
+    "agents": lambda queue: queue.agents,
+    "priority": lambda queue: queue.priority,
+}
+
+
+def other_edits(old: Catalogue, new: Catalogue, *, hot_words: bool = True) -> list[Edit]:
+    """The edits that do not show in where calls go: who is there to answer, when, and first.
+
+    Args:
+        old, new: before and after.
+        hot_words: whether these count; not where recordings were heard with each side's own.
+    """
+    return list(_other_edits(old, new, hot_words=hot_words))
+
+
+def _other_edits(old: Catalogue, new: Catalogue, *, hot_words: bool) -> Iterator[Edit]:
+    for what, before, after in (
+        ("default_queue", old.default_queue, new.default_queue),
+        ("timezone", old.timezone, new.timezone),
+        ("person.key", old.person.key, new.person.key),
+    ):
+        if before != after:
+            yield Edit(what, None, before, after)
+    gone = ", ".join(word for word in old.hot_words if word not in new.hot_words)
+    come = ", ".join(word for word in new.hot_words if word not in old.hot_words)
+    if hot_words and (gone or come):
+        yield Edit("hot_words", None, gone or "none", come or "none")
+    known = {queue.id: queue for queue in old.queues}
+    both = [(known[queue.id], queue) for queue in new.queues if queue.id in known]
+    for what, value in _OF_A_QUEUE.items():
+        for was, now in both:
+            if value(was) != value(now):
+                yield Edit(what, now.id, value(was), value(now))

@@ -227,18 +227,39 @@ def coverage_at(
 
 
 def threshold(
-    outcomes: Sequence[Outcome], error: float, *, least: float = 0.0
+    outcomes: Sequence[Outcome], error: float, *, least: float = 0.0, places: int | None = 2
 ) -> tuple[float, float, float] | None:
     """The lowest threshold to route from with at most that error: threshold, coverage, error.
 
-    None where no threshold from ``least`` up keeps the error.
+    Args:
+        outcomes: labelled ones.
+        error: the share of wrong ones among those routed, 0 to 1.
+        least: no threshold below it.
+        places: decimals of the threshold, as it is printed and written into the file; coverage and
+            error are those of that number. None: the confidence of an outcome as it is.
+
+    Returns:
+        None where no threshold from ``least`` up that routes anything keeps the error.
     """
     curve = coverage(outcomes)
+    if places is not None:
+        curve = _at_places(curve, places)
     fit = curve[(curve[:, 2] <= error) & (curve[:, 0] >= least)]
     if not len(fit):
         return None
     lowest, covered, wrong = fit[-1].tolist()
     return lowest, covered, wrong
+
+
+def _at_places(curve: npt.NDArray[np.float64], places: int) -> npt.NDArray[np.float64]:
+    """The curve at thresholds of so many decimals, none above the confidence it stands for."""
+    confidence, scale = curve[:, 0], 10**places
+    # Rounded first: 0.29 * 100 is 28.999999999999996.
+    marks = np.unique(np.floor(np.round(confidence * scale, 6)) / scale)[::-1]
+    reached = np.array([np.count_nonzero(confidence >= mark) for mark in marks], dtype=np.int64)
+    marks, reached = marks[reached > 0], reached[reached > 0]
+    found: npt.NDArray[np.float64] = np.column_stack([marks, curve[reached - 1, 1:]])
+    return found
 
 
 def wrong_above(outcomes: Sequence[Outcome]) -> list[float]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -32,10 +31,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from ivr.errors import ConfigError
 from ivr.intent.calibration import CALIBRATION_FILE, Calibration, read_calibration
 from ivr.language import Language
 from ivr.queues.hours import OpeningHours, parse_hours
-from ivr.queues.phrases import OFF_TOPIC, read_phrases
+from ivr.queues.phrases import HAN, OFF_TOPIC, PhraseFile, phrase_fault, read_phrases, said
 from ivr.yamlsource import (
     Fault,
     FaultsError,
@@ -65,15 +65,14 @@ __all__ = [
 FEW_PHRASES = 25
 MIN_QUEUE_PHRASES = 5
 MIN_EMERGENCY_PHRASES = 3
-MAX_PHRASE = 60  # characters; longer than anything said in one breath
 HOT_WORD = (2, 12)  # characters
 MAX_HOT_WORDS = 500
 
 _ID = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
-_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
 #: Ids that would be mistaken for a decision in reports.
 _RESERVED = frozenset({"emergency", "none", "off_topic", "person", "silence"})
 _DEFAULT_ZONE = "Asia/Shanghai"
+_NAME_LINE: Final = "name: { cmn: 社会保障, yue: 社会保障, en: Social security }"
 
 
 # --- values ---------------------------------------------------------------------------------
@@ -81,24 +80,16 @@ _DEFAULT_ZONE = "Asia/Shanghai"
 
 def _check_phrase(text: str) -> str:
     phrase = text.strip()
-    if not _HAN.search(phrase):
-        shown = phrase[:30] or "nothing"
-        raise refuse(
-            f"a phrase without any Chinese character: {shown!r}",
-            "write it as callers say it, in Chinese characters",
-        )
-    if len(phrase) > MAX_PHRASE:
-        raise refuse(
-            f"a phrase of {len(phrase)} characters, longer than {MAX_PHRASE}",
-            "shorten it, or make two of it",
-        )
+    fault = phrase_fault(phrase)
+    if fault is not None:
+        raise refuse(*fault)
     return phrase
 
 
 def _check_hot_word(text: str) -> str:
     word = text.strip()
     fewest, most = HOT_WORD
-    if not all(_HAN.match(c) for c in word) or not fewest <= len(word) <= most:
+    if not all(HAN.match(c) for c in word) or not fewest <= len(word) <= most:
         raise refuse(
             f"{word[:30] or 'nothing'!r} is no word of {fewest} to {most} Chinese characters",
             "write it as it is said, numbers too: 十五运会",
@@ -241,8 +232,8 @@ class Names(_Model):
 class Phrases(_Model):
     """Example phrases by language, in simplified characters: a mapping that cannot change."""
 
-    cmn: tuple[Phrase, ...] = Field(examples=["cmn:"])
-    yue: tuple[Phrase, ...] = Field(examples=["yue:"])
+    cmn: tuple[Phrase, ...] = Field(examples=["cmn:", "- 我想查一下社保"])
+    yue: tuple[Phrase, ...] = Field(examples=["yue:", "- 我想查吓社保"])
 
     def __getitem__(self, language: Language | str) -> tuple[str, ...]:
         return self.cmn if Language(language) is Language.MANDARIN else self.yue
@@ -260,8 +251,8 @@ class Queue(_Model):
     """A group of agents that answers one kind of call."""
 
     id: Annotated[str, AfterValidator(_check_id)] = Field(examples=["id: social_security"])
-    name: Names = Field(examples=["name:"])
-    phrases: Phrases = Field(examples=["phrases:"])
+    name: Names = Field(examples=[_NAME_LINE])
+    phrases: Phrases = Field(examples=["phrases:", "cmn:", "- 我想查一下社保"])
     agents: Whole = Field(ge=1, le=10_000, examples=["agents: 12"])
     hours: Annotated[OpeningHours, PlainValidator(_hours), PlainSerializer(str)] = Field(
         examples=["hours: 24x7"]
@@ -275,15 +266,15 @@ class Emergency(_Model):
     number: Annotated[Literal["110", "119", "120", "122"], BeforeValidator(_number)] = Field(
         examples=['number: "110"']
     )
-    name: Names = Field(examples=["name:"])
-    phrases: Phrases = Field(examples=["phrases:"])
+    name: Names = Field(examples=[_NAME_LINE])
+    phrases: Phrases = Field(examples=["phrases:", "cmn:", "- 我想查一下社保"])
 
 
 class PersonWords(_Model):
     """The words, and the key of the telephone, that always reach a person."""
 
     key: Annotated[str, AfterValidator(_check_key)] = Field(examples=['key: "0"'])
-    phrases: Phrases = Field(examples=["phrases:"])
+    phrases: Phrases = Field(examples=["phrases:", "cmn:", "- 我想查一下社保"])
 
 
 class Thresholds(_Model):
@@ -303,7 +294,7 @@ class Catalogue(_Model):
     default_queue: str = Field(examples=["default_queue: general"])
     timezone: Annotated[str, AfterValidator(_check_zone)] = _DEFAULT_ZONE
     thresholds: Thresholds = Thresholds()
-    person: PersonWords = Field(examples=["person:"])
+    person: PersonWords = Field(examples=["person:", 'key: "0"'])
     #: More phrases, one file a queue, in this folder beside the file; see ivr.queues.phrases.
     phrase_folder: str | None = Field(default=None, examples=["phrase_folder: phrases"])
     #: Words that the speech models are to know from now on; see ivr.asr.hot_words.
@@ -314,7 +305,7 @@ class Catalogue(_Model):
     calibration: Annotated[Calibration | None, BeforeValidator(_no_calibration)] = None
     off_topic: Phrases = Phrases(cmn=(), yue=())  # what no queue answers
     emergencies: tuple[Emergency, ...] = ()
-    queues: tuple[Queue, ...] = Field(examples=["queues:"])
+    queues: tuple[Queue, ...] = Field(examples=["queues:", "- id: social_security"])
 
     def queue(self, queue_id: str) -> Queue:
         """The queue of that id; raises KeyError where there is none."""
@@ -357,6 +348,23 @@ def _warnings(catalogue: Catalogue) -> Iterator[str]:
     missing = sorted({"110", "119", "120", "122"} - {e.number for e in catalogue.emergencies})
     if missing:
         yield f"no emergency phrases for {', '.join(missing)}; add them under emergencies"
+    yield from _same_names(catalogue)
+
+
+def _same_names(catalogue: Catalogue) -> Iterator[str]:
+    """Queues that are called alike, so that a caller is asked the same of both."""
+    for at, queue in enumerate(catalogue.queues):
+        for other in catalogue.queues[:at]:
+            alike = [
+                f"{shown} ({name})"
+                for shown, name in queue.name.model_dump().items()
+                if said(name) == said(other.name.model_dump()[shown])
+            ]
+            if alike:
+                yield (
+                    f"queues {other.id} and {queue.id} have the same name in {', '.join(alike)}; "
+                    "give each a name of its own, or nobody who is asked by it can tell them apart"
+                )
 
 
 # --- loading --------------------------------------------------------------------------------
@@ -373,30 +381,46 @@ def load_catalogue(path: Path | str) -> Catalogue:
             ``file:line:column: what is wrong; how to mend it``.
     """
     calibration = read_calibration(Path(path).parent / CALIBRATION_FILE)
-    catalogue = _catalogue(read_yaml(path), calibration)
+    source = read_yaml(path)
+    files: dict[str, PhraseFile] | None = None
+    refused: ConfigError | None = None
+    try:
+        files = _phrase_files(source, Path(path).parent)
+    except ConfigError as error:
+        refused = error
+    catalogue = _catalogue(source, calibration, files)  # its own faults are told first
+    if refused is not None:
+        raise refused
     if calibration is not None:
         catalogue = catalogue.model_copy(update={"calibration": calibration})
-    if catalogue.phrase_folder is None:
-        return catalogue
-    return _with_folder(catalogue, Path(path).parent / catalogue.phrase_folder, str(path))
+    return _with_files(catalogue, files, source) if files else catalogue
 
 
-def _with_folder(catalogue: Catalogue, folder: Path, name: str) -> Catalogue:
-    owner = {
-        _words(phrase): (queue.id, name)
-        for queue in catalogue.queues
-        for phrases in queue.phrases.values()
-        for phrase in phrases
-    }
-    files = dict(read_phrases(folder, (*catalogue.queue_ids, OFF_TOPIC), most=MAX_PHRASE))
+def _phrase_files(source: YamlSource, beside: Path) -> dict[str, PhraseFile]:
+    """The files of the ``phrase_folder``, by queue; none where none is named."""
+    folder = source.get(("phrase_folder",))
+    if not isinstance(folder, str):
+        return {}
+    ids = [str(source.get((*path, "id"))) for path, _ in source.items(("queues",))]
+    return dict(read_phrases(beside / folder, (*ids, OFF_TOPIC)))
+
+
+def _with_files(
+    catalogue: Catalogue, files: Mapping[str, PhraseFile], source: YamlSource
+) -> Catalogue:
+    """The catalogue with the phrases of ``files``, none of which may lead elsewhere as well."""
+    leads: dict[str, tuple[str, str]] = {}  # to whom, and where that is said
+    for owner, _, path in _phrase_lists(source):
+        for entry, phrase in source.items(path):
+            there = f"{source.name}:{source.value_place(entry).line}"
+            leads.setdefault(said(phrase), (owner, there))
     for queue, file in files.items():
-        faults = []
+        owner, faults = queue if queue == OFF_TOPIC else f"queue {queue}", []
         for line in file.lines:
-            known, where = owner.setdefault(
-                _words(line.text), (queue, f"{file.name}:{line.place.line}")
-            )
-            if known != queue:
-                what = f"the phrase {line.text!r} leads to {queue} and to {known} ({where})"
+            here = owner, f"{file.name}:{line.place.line}"
+            known, where = leads.setdefault(said(line.text), here)
+            if known != owner:
+                what = f"the phrase {line.text!r} leads to {owner} and to {known} ({where})"
                 faults.append(Fault(line.place, what, "delete it in one of the two places"))
         if faults:
             raise FaultsError(file.name, faults)
@@ -420,10 +444,15 @@ def parse_catalogue(text: str, name: str = "queues.yaml") -> Catalogue:
     Raises:
         ConfigError: as :func:`load_catalogue`.
     """
-    return _catalogue(parse_yaml(text, name=name))
+    return _catalogue(parse_yaml(text, name=name), None, {})
 
 
-def _catalogue(source: YamlSource, calibration: Calibration | None = None) -> Catalogue:
+def _catalogue(
+    source: YamlSource,
+    calibration: Calibration | None,
+    files: Mapping[str, PhraseFile] | None,
+) -> Catalogue:
+    """The catalogue in ``source``; ``files`` hold more phrases, None: they cannot be read."""
     context = {
         "zone": _zone(source.get(("timezone",))) or ZoneInfo(_DEFAULT_ZONE),
         "calibration": calibration,
@@ -433,7 +462,7 @@ def _catalogue(source: YamlSource, calibration: Calibration | None = None) -> Ca
         _duplicate_numbers,
         _unknown_default,
         functools.partial(_threshold_order, calibration=calibration),
-        _few_phrases,
+        functools.partial(_few_phrases, files=files),
         _duplicate_phrases,
     )
     return validate(Catalogue, source, checks=checks, context=context)
@@ -498,12 +527,25 @@ def _phrase_lists(source: YamlSource) -> Iterator[tuple[str, int, YamlPath]]:
             yield owner, fewest, (*path, "phrases", language.value)
 
 
-def _few_phrases(source: YamlSource) -> Iterator[Fault]:
+def _few_phrases(source: YamlSource, *, files: Mapping[str, PhraseFile] | None) -> Iterator[Fault]:
+    folder = source.get(("phrase_folder",))
     for owner, fewest, path in _phrase_lists(source):
         phrases = source.get(path)
-        if isinstance(phrases, list) and len(phrases) < fewest:
-            what = f"{owner} has too few phrases in {path[-1]}: {len(phrases)}"
-            yield Fault(source.key_place(path), what, f"write at least {fewest}")
+        if not isinstance(phrases, list):
+            continue
+        mend = f"write at least {fewest}"
+        count = len(phrases)
+        if path[0] == "queues" and isinstance(folder, str):
+            if files is None:
+                continue
+            queue = str(source.get((*path[:2], "id")))
+            if queue in files:
+                more = files[queue].of(Language(str(path[-1])))
+                count += sum(phrase not in phrases for phrase in more)
+            mend += f", here or in {folder}/{queue}.txt"
+        if count < fewest:
+            what = f"{owner} has too few phrases in {path[-1]}: {count}"
+            yield Fault(source.key_place(path), what, mend)
 
 
 def _duplicate_phrases(source: YamlSource) -> Iterator[Fault]:
@@ -515,7 +557,7 @@ def _duplicate_phrases(source: YamlSource) -> Iterator[Fault]:
     for owner, _, path in _phrase_lists(source):
         seen: dict[str, int] = {}
         for entry, phrase in source.items(path):
-            words = _words(phrase) if isinstance(phrase, str) else ""
+            words = said(phrase) if isinstance(phrase, str) else ""
             if not words:
                 continue
             place = source.value_place(entry)
@@ -531,9 +573,3 @@ def _duplicate_phrases(source: YamlSource) -> Iterator[Fault]:
                 )
                 yield Fault(place, what, "delete it in one of the two places")
             seen.setdefault(words, place.line)
-
-
-def _words(phrase: str) -> str:
-    """The phrase without what is not said: spaces, punctuation, width, case."""
-    plain = unicodedata.normalize("NFKC", phrase).casefold()
-    return "".join(character for character in plain if character.isalnum())

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from ivr.call.prompt_audio import PromptAudio
 from ivr.call.prompts import load_prompts
+from ivr.errors import ConfigError
 from ivr.intent.types import Decision
 from ivr.language import Language
 from ivr.queues.catalogue import Catalogue
@@ -259,12 +260,21 @@ def prompt_seconds(catalogue: Catalogue, folder: Path | None = None) -> PromptSe
 
 
 def write_navigation(path: Path, navigation: Navigation) -> None:
-    """Write the file; :func:`load_navigation` reads the same back."""
+    """Write the file; :func:`load_navigation` reads the same back.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     data = navigation.model_dump(mode="json", exclude_none=True)
     body = yaml.safe_dump(data, allow_unicode=True, sort_keys=False, default_flow_style=None)
     head = "".join(f"# {line}\n" for line in _summary(navigation))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{head}\n{body}", encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{head}\n{body}", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}); name another file"
+        ) from error
 
 
 def _summary(navigation: Navigation) -> Iterator[str]:

@@ -17,6 +17,8 @@ an evaluation can hold out whole matters instead of single wordings.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +27,26 @@ from ivr.errors import ConfigError
 from ivr.language import Language
 from ivr.yamlsource import Fault, FaultsError, Place, did_you_mean
 
-__all__ = ["OFF_TOPIC", "PhraseFile", "PhraseLine", "parse_phrases", "read_phrases"]
+__all__ = [
+    "HAN",
+    "MAX_PHRASE",
+    "OFF_TOPIC",
+    "PhraseFile",
+    "PhraseLine",
+    "parse_phrases",
+    "phrase_fault",
+    "read_phrases",
+    "said",
+]
 
 OFF_TOPIC = "off_topic"
+MAX_PHRASE = 60  # characters; longer than anything said in one breath
 _WIDE = str.maketrans("［］【】＃", "[][]#")
+#: One Chinese character.
+HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
+#: Files that are meant for phrases, by their ending; and what editors leave beside those.
+_TEXT_ENDINGS = (".text", ".txt")
+_BACKUP = re.compile(r"[.#].*|.*~|.*\.(bak|old|orig|part|save|sw[a-p]|tmp)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,79 +79,109 @@ class PhraseFile:
         return tuple(map(tuple, out.values()))
 
 
-def parse_phrases(text: str, name: str, *, most: int = 60) -> PhraseFile:
+def phrase_fault(phrase: str, *, most: int = MAX_PHRASE) -> tuple[str, str] | None:
+    """What is wrong with a phrase, and the mend; ``most`` is the longest allowed, characters."""
+    if not HAN.search(phrase):
+        what = f"a phrase without any Chinese character: {phrase[:30] or 'nothing'!r}"
+        return what, "write it as callers say it, in Chinese characters"
+    if len(phrase) > most:
+        what = f"a phrase of {len(phrase)} characters, longer than {most}"
+        return what, "shorten it, or make two of it"
+    return None
+
+
+def said(phrase: str) -> str:
+    """The phrase without what is not said: spaces, punctuation, width, case."""
+    plain = unicodedata.normalize("NFKC", phrase).casefold()
+    return "".join(character for character in plain if character.isalnum())
+
+
+def parse_phrases(text: str, name: str, *, most: int = MAX_PHRASE) -> PhraseFile:
     """The phrases in ``text``; ``most`` is the longest phrase allowed, characters.
 
     Raises:
-        ConfigError: every fault of the file, one a line, with line, column and mend.
+        ConfigError: every fault of the file, one a line, with line, column and mend. Lines of
+            which the language is not known are told once, and not judged.
     """
     lines: list[PhraseLine] = []
     faults: list[Fault] = []
     language: Language | None = None
+    told = False  # that the language of what follows is not known
     family, fresh = -1, True
     seen: dict[tuple[Language, str], int] = {}
     for number, row in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         plain = row.strip()
-        column = len(row) - len(row.lstrip()) + 1
-        marks = plain.translate(_WIDE)
+        place = Place(number, len(row) - len(row.lstrip()) + 1)
         if not plain:
             fresh = True
-        elif marks.startswith("#"):
+        elif plain.translate(_WIDE).startswith("#"):
             continue
-        elif marks.startswith("["):
-            fresh = True
-            try:
-                language = Language(marks.strip("[] \t"))
-            except ValueError:
-                mend = did_you_mean(marks.strip("[] \t"), list(Language), kind="languages")
-                faults.append(Fault(Place(number, column), f"no such language: {plain!r}", mend))
-        elif (fault := _fault(plain, language, most)) is not None:
-            faults.append(Fault(Place(number, column), *fault))
+        elif (heading := _heading(plain)) is not None:
+            language, fault = heading
+            fresh, told = True, language is None
+            if fault is not None:
+                faults.append(Fault(place, *fault))
+        elif language is None:
+            if not told:
+                mend = "write [cmn] or [yue] in a line above it"
+                faults.append(Fault(place, "a phrase before any language", mend))
+            told = True
+        elif (fault := phrase_fault(plain, most=most)) is not None:
+            faults.append(Fault(place, *fault))
         else:
-            assert language is not None
             family, fresh = family + fresh, False
-            if (language, plain) in seen:
-                first = seen[language, plain]
+            first = seen.setdefault((language, said(plain)), number)
+            if first != number:
                 what = f"the phrase {plain!r} is here twice, first in line {first}"
-                faults.append(Fault(Place(number, column), what, "delete one of the two"))
-            seen.setdefault((language, plain), number)
-            lines.append(PhraseLine(plain, language, family, Place(number, column)))
+                faults.append(Fault(place, what, "delete one of the two"))
+            lines.append(PhraseLine(plain, language, family, place))
     if faults:
         raise FaultsError(name, faults)
     return PhraseFile(name, tuple(lines))
 
 
-def _fault(phrase: str, language: Language | None, most: int) -> tuple[str, str] | None:
-    if language is None:
-        return "a phrase before any language", "write [cmn] or [yue] in a line above it"
-    if not any("\u3400" <= c <= "\u9fff" or c >= "\U00020000" for c in phrase):
-        what = f"a phrase without any Chinese character: {phrase[:30]!r}"
-        return what, "write it as callers say it, in Chinese characters"
-    if len(phrase) > most:
-        return (
-            f"a phrase of {len(phrase)} characters, longer than {most}",
-            "shorten it, or make two of it",
-        )
+def _heading(line: str) -> tuple[Language | None, tuple[str, str] | None] | None:
+    """The language that a line announces, and its fault; None where it announces none."""
+    marks = line.translate(_WIDE)
+    word = marks.strip("[]:： \t")
+    if marks.startswith("["):
+        if word in list(Language):
+            return Language(word), None
+        mend = "write [cmn] for Mandarin or [yue] for Cantonese"
+        return None, (f"no such language: {line!r}", mend)
+    if word.casefold() in list(Language):
+        language = Language(word.casefold())
+        return language, (f"the language {word!r} stands without brackets", f"write [{language}]")
     return None
 
 
 def read_phrases(
-    folder: Path, owners: tuple[str, ...], *, most: int = 60
+    folder: Path, owners: tuple[str, ...], *, most: int = MAX_PHRASE
 ) -> Iterator[tuple[str, PhraseFile]]:
     """Each ``*.txt`` of a folder with the queue (or ``off_topic``) that it belongs to.
 
+    Hidden files, and the copies that editors leave, are passed over.
+
     Raises:
-        ConfigError: there is no such folder, a file cannot be read or has faults, or is named
-            after no queue.
+        ConfigError: there is no such folder, a file cannot be read or has faults, is named
+            after no queue, or is meant for phrases and not named ``*.txt``.
     """
     if not folder.is_dir():
         raise ConfigError(
-            f"{folder}: there is no such folder; make it, or delete phrase_folder from queues.yaml"
+            f"{folder}: there is no such folder; keep queues.yaml, or a draft of it, beside "
+            f"{folder.name}/, or copy that folder too"
         )
-    for path in sorted(folder.glob("*.txt")):
-        if path.stem not in owners:
-            mend = did_you_mean(path.stem, owners, kind="names here")
-            raise ConfigError(f"{path}: there is no queue {path.stem!r}; {mend}")
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if not _BACKUP.fullmatch(path.name) and (path.suffix == ".txt" or not path.is_dir())
+    )
+    faults = [f"{path}: {fault}" for path in paths if (fault := _name_fault(path.name, owners))]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    for path in paths:
+        if path.suffix != ".txt":
+            continue
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
@@ -143,3 +191,18 @@ def read_phrases(
                 f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
             ) from error
         yield path.stem, parse_phrases(text, str(path), most=most)
+
+
+def _name_fault(name: str, owners: tuple[str, ...]) -> str | None:
+    """Why a file is not read, or read for no queue, and the mend; other files are no fault."""
+    owner = name.partition(".")[0].strip().casefold()
+    if name.endswith(".txt"):
+        known = name.removesuffix(".txt")
+        if known in owners:
+            return None
+        return f"there is no queue {known!r}; {did_you_mean(known, owners, kind='names here')}"
+    if owner in owners:
+        return f"is not read; name it {owner}.txt"
+    if Path(name).suffix.casefold() in _TEXT_ENDINGS:
+        return f"is not read; name it after its queue, as {owners[0]}.txt"
+    return None

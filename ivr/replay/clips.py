@@ -6,7 +6,6 @@ is streamed as s16le.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import soundfile
 
 from ivr.audio.codecs import Decoder, Encoding, encode
-from ivr.audio.files import AUDIO_SUFFIXES, read_audio
+from ivr.audio.files import AUDIO_SUFFIXES, read_audio, wav_header
 from ivr.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ
 from ivr.errors import AudioError
 
@@ -70,7 +69,8 @@ def read_clip(path: Path) -> Clip:
     """Read a recording.
 
     Raises:
-        AudioError: it is missing, broken, empty, or not audio.
+        AudioError: it is missing, broken, empty, or not audio. One cut off is read as far as it
+            goes, with a warning in the log.
     """
     return _as_it_is(path) or _decoded(path)
 
@@ -89,27 +89,18 @@ def _decoded(path: Path) -> Clip:
 def _as_it_is(path: Path) -> Clip | None:
     """The bytes of a mu-law or A-law WAV file with one channel; None for any other."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            header = wav_header(stream)
+            if header is None or header.format_tag not in _TAGS or header.channels != 1:
+                return None
+            stream.seek(header.start)
+            data = stream.read(header.said)
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    chunks = dict(_riff_chunks(content))
-    head, data = chunks.get(b"fmt ", b""), chunks.get(b"data", b"")
-    if len(head) < 16 or not data:
+    if not data or not MIN_RATE_HZ <= header.rate_hz <= MAX_RATE_HZ:
         return None
-    tag, channels, rate_hz = struct.unpack_from("<HHI", head)
-    if tag not in _TAGS or channels != 1 or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-        return None
-    return Clip(path, data, _TAGS[tag], rate_hz)
-
-
-def _riff_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        return
-    at = 12
-    while at + 8 <= len(content):
-        name, size = struct.unpack_from("<4sI", content, at)
-        yield name, content[at + 8 : at + 8 + size]
-        at += 8 + size + size % 2
+    header.warn_if_cut(path)
+    return Clip(path, data, _TAGS[header.format_tag], header.rate_hz)
 
 
 # --- end of speech ----------------------------------------------------------------------------

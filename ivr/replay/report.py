@@ -127,6 +127,8 @@ class Report:
         }
         lines += [f"  {name}: {share}" for name, share in parts.items() if share.total]
         if self.labelled:
+            if without := len(self.outcomes) - len(self.labelled):
+                lines.append(f"  without a label, not counted: {without} of {len(self.outcomes)}")
             wrong = self.wrongly_routed
             lines.append(f"  off-topic, silent or noise, yet routed: {', '.join(wrong) or 'none'}")
         if latency := self.latency_ms:

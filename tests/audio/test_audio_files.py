@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import logging
 import struct
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import soundfile
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ivr.audio.files import read_audio
+from ivr.audio.files import _riff_chunks, read_audio, wav_header
 from ivr.errors import AudioError
 
 WAVE = np.round(8000 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)).astype(np.int16)
@@ -80,6 +82,36 @@ def test_a_file_cut_off_in_the_middle_is_read_as_far_as_it_goes(tmp_path: Path) 
     assert read_audio(path).pcm == WAVE.tobytes()[:9000]
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (wav()[: 44 + 9001], "cut.wav: the file ends 0.4 s before its header says"),
+        (wav(), None),
+        (wav(claimed=16_044), None),  # writers count their header too
+        (wav(claimed=0xFFFF_FFFF - 36), None),  # into a pipe: not known
+    ],
+)
+def test_a_file_cut_off_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, data: bytes, told: str | None
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert read_audio(write(tmp_path / "cut.wav", data)).pcm
+    assert len(caplog.messages) == (told is not None)
+    assert told is None or told in caplog.text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=80))
+def test_any_bytes_are_walked_through(content: bytes) -> None:
+    whole = b"RIFF\0\0\0\0WAVE" + content
+    for name, start, size in _riff_chunks(io.BytesIO(whole)):
+        assert len(name) == 4
+        assert 12 < start <= len(whole)
+        assert len(whole[start : start + size]) <= len(content)
+    header = wav_header(io.BytesIO(whole))
+    assert header is None or 0 <= header.there <= len(content)
+
+
 def test_the_wanted_rate_is_checked(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="wanted sample rate is 3 Hz"):
         read_audio(write(tmp_path / "a.wav", wav()), rate_hz=3)
@@ -93,6 +125,8 @@ def test_the_wanted_rate_is_checked(tmp_path: Path) -> None:
         (b"file,language\na.wav,cmn\n", "this is text, not audio"),
         (wav(data=b""), "no audio follows"),
         (wav()[:44], "no audio follows"),
+        (wav(claimed=0), "says that no audio follows it, yet 16000 bytes do.*--ignore-length"),
+        (wav()[:4] + bytes(4) + wav(claimed=0)[8:], "yet 16000 bytes do"),
         (wav()[:30], "broken WAV file"),
         (wav(rate_hz=7), "7 Hz: it must be between"),
         (wav(rate_hz=3_000_000_000), "Hz|broken WAV"),

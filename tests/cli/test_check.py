@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -168,6 +169,33 @@ def test_a_directory_without_a_second_pass_is_an_error(tmp_path: Path):
     assert "model.onnx: missing" in check(path).stderr
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [("0.74", "0.74"), ("0.995", "0.995"), ("{ wrong_at_most: 2% }", "0.86")],
+)
+def test_the_thresholds_in_force_are_shown(tmp_path: Path, written: str, shown: str):
+    path = tmp_path / "queues.yaml"
+    text = QUEUES.read_text(encoding="utf-8").replace("phrase_folder: phrases\n", "")
+    path.write_text(re.sub(r"(?m)^  route: .*$", f"  route: {written}", text), encoding="utf-8")
+    result = check(path)
+    assert f"thresholds: route {shown}, confirm 0.30\n" in result.stdout
+    assert "practically nobody" not in result.stderr
+    answer = json.loads(check(path, "--json").stdout)
+    assert answer["thresholds"] == {"route": float(shown), "confirm": 0.3}
+
+
+@pytest.mark.parametrize("written", ["1.0", "0.9995", "{ wrong_at_most: 0% }"])
+def test_a_threshold_that_routes_nobody_is_a_warning(tmp_path: Path, written: str):
+    path = tmp_path / "queues.yaml"
+    text = QUEUES.read_text(encoding="utf-8").replace("phrase_folder: phrases\n", "")
+    path.write_text(re.sub(r"(?m)^  route: .*$", f"  route: {written}", text), encoding="utf-8")
+    shown = "0.9995" if written == "0.9995" else "1.00"
+    assert (
+        f"warning: thresholds.route is {shown}: practically nobody is put through without a "
+        "question; write a lower number, or a larger wrong_at_most\n"
+    ) in check(path).stderr
+
+
 def test_strict_minds_warnings(tmp_path: Path):
     text = QUEUES.read_text(encoding="utf-8").replace("phrase_folder: phrases\n", "")
     path = tmp_path / "queues.yaml"
@@ -188,6 +216,7 @@ def test_prompts_beside_the_queues_are_checked(tmp_path: Path):
     assert len(said) == 2
     assert f"{draft}/prompts/cmn/closed.wav: this is text, not audio; give a WAV" in said[0]
     assert f"{draft}/prompts/yue/closed.wav: is missing; record it, or run" in said[1]
+    assert said[1].endswith(f"python -m scripts.make_prompts --queues {draft}/queues.yaml")
 
 
 def test_a_fault_in_the_texts_of_the_prompts_is_an_error(tmp_path: Path):

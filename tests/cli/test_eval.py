@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ivr.cli import cli
+from ivr.errors import ConfigError
 from ivr.intent.matcher import Matcher
 from ivr.queues.catalogue import parse_catalogue
 from ivr.queues.navigation import load_navigation
@@ -99,3 +101,46 @@ def test_logs_of_calls_are_measured(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     assert (figures["utterances"], figures["queues"]["right"]) == (1, 1)
+
+
+def test_a_printed_threshold_can_be_written_into_the_file(tmp_path: Path) -> None:
+    """As written with two decimals it still puts the callers through."""
+    calls = tmp_path / "calls.csv"
+    calls.write_text(
+        "text,language,expected\n我想攞公积金,yue,urban_housing_fund\n今天天气不错,cmn,off_topic\n",
+        encoding="utf-8",
+    )
+    shipped = (ROOT / "config" / "queues.yaml").read_text(encoding="utf-8")
+    queues = tmp_path / "queues.yaml"
+    (tmp_path / "phrases").symlink_to(ROOT / "config" / "phrases")
+    for written in ("1.0", "0.99"):
+        text = re.sub(r"^  route: .*$", f"  route: {written}", shipped, flags=re.MULTILINE)
+        queues.write_text(text, encoding="utf-8")
+        result = run(calls, "--queues", queues)
+        assert result.exit_code == 0, result.output
+        assert "thresholds.route 0.99 routes 50.0% of these utterances, 0.0%" in result.output
+    assert re.search(r"routed without a question\s*│ 1 of 1", result.output)
+
+
+def test_a_report_goes_into_a_folder_and_navigation_into_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run(PARAPHRASES, "--out", tmp_path / "file")
+    assert isinstance(result.exception, ConfigError)
+    assert "file: no folder can be made here (File exists); name another" in str(result.exception)
+    assert result.output == ""  # nothing was measured before
+    result = run(PARAPHRASES, "--navigation", tmp_path)
+    assert isinstance(result.exception, ConfigError)
+    assert f"{tmp_path}: cannot be written (Is a directory)" in str(result.exception)
+
+
+def test_labels_for_other_recordings_are_named(tmp_path: Path) -> None:
+    """Before anything is recognised: no settings, no models are read."""
+    (tmp_path / "a.wav").touch()
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,kind,language,queue\nx.wav,speech,yue,social_security\n")
+    result = run(tmp_path, "--queues", ROOT / "config" / "queues.yaml")
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception).startswith(
+        f"{labels}: no row names a recording of the folder; it names x.wav, and the folder holds "
+        "a.wav"
+    )

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from junitparser import JUnitXml
 
 from ivr.cli.replay import command
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, IvrError
 from ivr.language import Language
 from ivr.queues.navigation import load_navigation
 from tests.server.installation import Installation, speak, write_installation, write_wav
@@ -135,6 +135,70 @@ def test_files_without_a_label_do_not_count(installation: Installation, folder: 
     assert "no file has a label" in result.output
 
 
+def test_labels_and_recordings_that_do_not_match_are_told(
+    installation: Installation, folder: Path
+) -> None:
+    labels = folder / "labels.csv"
+    labels.write_text(LABELS.replace("a.wav", "aa.wav"), encoding="utf-8")
+    given = (installation, folder, "--expect", labels)
+    result = replay(*given)
+    assert result.exit_code == 0
+    assert f"ivr: 1 of 4 recordings has no row in {labels}: {folder / 'a.wav'}\n" in result.stderr
+    assert f"ivr: 1 row names a file that was not replayed: {labels}:2 aa.wav\n" in result.stderr
+    assert "accuracy: 100.0% (3/3)" in result.stdout
+    assert "without a label, not counted: 1 of 4" in result.stdout
+    assert replay(*given, "--min-accuracy", 1).exit_code == 1
+
+
+def test_a_few_files_of_a_folder_go_with_its_whole_table(
+    installation: Installation, folder: Path
+) -> None:
+    few = [folder / name for name in ("a.wav", "d.wav")]
+    result = replay(installation, *few, "--expect", folder / "labels.csv", "--min-accuracy", 1)
+    assert result.exit_code == 0, result.output
+    assert not result.stderr
+
+
+def test_names_that_do_not_match_are_cut_to_a_few(installation: Installation, folder: Path) -> None:
+    labels = folder / "labels.csv"
+    labels.write_text("file,kind\n" + "".join(f"{n}.wav,noise\n" for n in range(9)))
+    result = replay(installation, folder, "--expect", labels)
+    assert result.exit_code == 0
+    assert "4 of 4 recordings have no row" in result.stderr
+    assert "and 1 more" in result.stderr
+    assert "9 rows name files that were not replayed" in result.stderr
+    assert "2.wav and 6 more" in result.stderr
+    assert "no file has a label; accuracy is not known" in result.stderr
+
+
+def test_labels_name_queues_of_the_server_that_is_started(
+    installation: Installation, folder: Path
+) -> None:
+    labels = folder / "labels.csv"
+    labels.write_text(LABELS.replace("housing_fund", "house"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"labels.csv:3: queue 'house' is not known; use one of"):
+        replay(installation, folder, "--expect", labels)
+    there = replay(installation, folder, "--expect", labels, "--url", "ws://127.0.0.1:9")
+    assert "no server answers" in there.stderr  # whose queues are not known here
+
+
+@pytest.mark.parametrize("option", ["--junit", "--navigation", "--keep"])
+@pytest.mark.parametrize("below", ["", "below/it"])
+def test_what_cannot_be_written_is_told_before_the_replay(
+    installation: Installation, folder: Path, option: str, below: str
+) -> None:
+    # A file where a folder is due, and the other way round.
+    blocked = (folder / "a.wav" if below or option == "--keep" else folder) / below
+    with pytest.raises(IvrError, match=r"cannot be written \((Is|Not) a directory\)") as caught:
+        replay(installation, folder, "--expect", folder / "labels.csv", option, blocked)
+    assert str(caught.value).startswith(f"{blocked}: ")
+
+
+def test_a_result_may_go_to_what_is_no_plain_file(installation: Installation, folder: Path) -> None:
+    result = replay(installation, folder / "d.wav", "--junit", "/dev/null")
+    assert result.exit_code == 0, result.output
+
+
 def test_navigation_file_has_counts_and_seconds_of_the_speech(
     installation: Installation, folder: Path, tmp_path: Path
 ) -> None:
@@ -183,6 +247,38 @@ def test_a_log_that_comes_out_otherwise_is_shown(
     shown = json.loads(replay(installation, "--log", path, "--json").output)
     assert (shown["same"], shown["file"]) == (False, str(path))
     assert shown["differences"]
+
+
+def test_another_version_of_the_queues_is_told(
+    installation: Installation, folder: Path, tmp_path: Path
+) -> None:
+    replay(installation, folder / "a.wav", "--keep", tmp_path / "kept")
+    (path,) = (tmp_path / "kept").rglob("*.jsonl")
+    version = json.loads(path.read_text(encoding="utf-8").splitlines()[0])["version"]
+    path.write_text(path.read_text(encoding="utf-8").replace(version, "then"), "utf-8")
+    again = replay(installation, "--log", path)
+    assert again.exit_code == 0
+    assert "the same" in again.output
+    assert f"queues or prompts were then, now {version}" in again.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("social_security", "gone", "matched to 'gone', which is no queue today"),
+        ('"version":"', '"version":1,"was":"', "version: Input should be a valid string"),
+    ],
+)
+def test_what_is_wrong_with_a_log_names_its_file(
+    installation: Installation, folder: Path, tmp_path: Path, old: str, new: str, what: str
+) -> None:
+    replay(installation, folder / "a.wav", "--keep", tmp_path / "kept")
+    (path,) = (tmp_path / "kept").rglob("*.jsonl")
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), "utf-8")
+    again = replay(installation, "--log", tmp_path / "kept")
+    assert again.exit_code == 1
+    assert again.stderr.startswith(f"ivr: {path}: ")
+    assert what in again.stderr
 
 
 @pytest.mark.parametrize(

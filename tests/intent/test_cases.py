@@ -43,6 +43,16 @@ def test_a_table(tmp_path: Path, catalogue: Catalogue) -> None:
     assert [decided(judge(matcher, c)) for c in cases[:3]] == [c.expected for c in cases[:3]]
 
 
+def test_labels_may_name_a_queue_of_any_catalogue(tmp_path: Path, catalogue: Catalogue) -> None:
+    general = catalogue.queue("general").model_copy(update={"id": "sports"})
+    edited = catalogue.model_copy(update={"queues": (*catalogue.queues, general)})
+    path = write(tmp_path, "new.csv", "text,language,expected\n我想订个羽毛球场,cmn,sports\n")
+    (case,) = read_cases(path, catalogue, edited)
+    assert case.expected == "sports"
+    with pytest.raises(ConfigError, match=r"new.csv:2: 'sports' is no queue"):
+        read_cases(path, catalogue)
+
+
 def test_what_replay_prints_has_no_labels(tmp_path: Path, catalogue: Catalogue) -> None:
     said = {
         "file": "a.wav",

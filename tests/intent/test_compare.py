@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ivr.intent.cases import Case
-from ivr.intent.compare import compare
+from ivr.intent.compare import Edit, compare, other_edits
 from ivr.intent.matcher import Matcher
 from ivr.language import Language
 from ivr.queues.catalogue import load_catalogue, parse_catalogue
@@ -44,6 +44,15 @@ OLD = yaml(f"{SOCIAL}, {MOVED}", GENERAL)
 NEW = yaml(SOCIAL, f"{GENERAL}, {MOVED}")
 
 
+#: The same calls, other hours, agents, words, key.
+OTHERS = [
+    ("hours: 24x7", 'hours: {mon: "09:00-10:00"}'),
+    ("agents: 2", "agents: 1"),
+    ('key: "0"', 'key: "9"'),
+    ("emergencies: []", "emergencies: []\nhot_words: [十五运会, 穗好办]"),
+]
+
+
 def case(text: str, expected: str | None) -> Case:
     return Case(text, {CMN: [(text, 1.0)]}, CMN, expected=expected)
 
@@ -78,3 +87,27 @@ def test_nothing_moves_where_nothing_is_edited() -> None:
     matcher = Matcher(load_catalogue(ROOT / "config/queues.yaml"))
     found = compare(matcher, matcher, [case("我要查社保", None)])
     assert (found.moved, found.accuracy(), found.p_value()) == ([], None, 1.0)
+
+
+def test_what_is_heard_anew_is_matched_after_the_edit(matchers: tuple[Matcher, Matcher]) -> None:
+    before, anew = case("我要查社保", None), case("看病挂号", None)
+    (moved,) = compare(*matchers, [before], [anew]).moved
+    assert (moved.before.queue, moved.after.queue) == ("social", "general")
+    with pytest.raises(ValueError, match="zip"):
+        compare(*matchers, [before], [])
+
+
+def test_edits_that_no_matching_shows() -> None:
+    text = OLD
+    for was, now in OTHERS:
+        text = text.replace(was, now, 1)
+    old, new = parse_catalogue(OLD), parse_catalogue(text)
+    assert other_edits(old, old) == []
+    of_queues = [
+        Edit("hours", "social", "24x7", "mon 09:00-10:00"),
+        Edit("agents", "social", 2, 1),
+    ]
+    key, words = Edit("person.key", None, "0", "9"), "十五运会, 穗好办"
+    assert other_edits(old, new) == [key, Edit("hot_words", None, "none", words), *of_queues]
+    assert other_edits(new, old)[1] == Edit("hot_words", None, words, "none")
+    assert other_edits(old, new, hot_words=False) == [key, *of_queues]

@@ -78,6 +78,19 @@ def test_coverage_falls_with_the_threshold() -> None:
     assert threshold([outcome("a", "r", "b")], 0.03) is None
 
 
+def test_a_threshold_that_can_be_written_routes_what_it_says() -> None:
+    sure = [outcome("a", "r", "a", 0.9999), outcome("off_topic", "a", None, 0.0)]
+    assert threshold(sure, 0.03) == (0.99, 1 / 2, 0.0)
+    assert threshold(sure, 0.03, places=None) == (0.9999, 1 / 2, 0.0)
+    # 0.87 would let the wrong one in, so the threshold is above both.
+    near = [outcome("a", "r", "a", p) for p in (0.95, 0.876)] + [outcome("a", "r", "b", 0.872)]
+    assert threshold(near, 0.03) == (0.95, 1 / 3, 0.0)
+    # Nothing of two decimals parts these.
+    assert threshold([outcome("a", "r", "a", 0.9999), outcome("a", "r", "b", 0.995)], 0.03) is None
+    # 0.29 * 100 is below 29
+    assert threshold([outcome("a", "r", "a", 0.29)], 0.03) == (0.29, 1.0, 0.0)
+
+
 def test_the_curve_read_at_thresholds() -> None:
     assert coverage_at(EIGHT, [0.96, 0.85, 0.5]) == [
         (0.96, 0.0, None),
@@ -123,6 +136,33 @@ def test_figures_are_shares(said: list[Outcome]) -> None:
     assert np.all(np.diff(curve[:, 0]) < 0)
     assert np.all(np.diff(curve[:, 1]) > 0)
     assert sum(b.count for b in reliability(said)) == len(said)
+
+
+@given(
+    st.lists(
+        st.builds(
+            outcome,
+            st.sampled_from(["a", "b", "off_topic"]),
+            st.just("r"),
+            st.sampled_from("ab"),
+            st.integers(0, 10_000).map(lambda n: n / 10_000),
+        ),
+        max_size=30,
+    ),
+    st.floats(0, 1),
+    st.sampled_from([0.0, 0.5]),
+)
+def test_a_written_threshold_keeps_its_promise_and_no_other_routes_more(
+    said: list[Outcome], error: float, least: float
+) -> None:
+    found = threshold(said, error, least=least)
+    curve = coverage_at(said, [n / 100 for n in range(round(100 * least), 101)])
+    good = [row for row in curve if row[2] is not None and row[2] <= error]
+    if found is None:
+        assert good == []
+        return
+    assert found in good
+    assert found[1] == max(covered for _, covered, _ in good)
 
 
 @given(

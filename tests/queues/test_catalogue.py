@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -392,6 +393,75 @@ def test_what_weakens_routing_is_warned_of():
 )
 def test_a_slip_gets_one_line_with_its_place_and_mend(old: str, new: str, expected: str):
     assert faults(swap(old, new)) == [expected]
+
+
+#: GOOD, with signs in remarks and phrases that would be slips elsewhere.
+ODD = f'# a “remark” with " and – and ：，\n{GOOD}'.replace("- 工伤", "- 工伤：怎么办，呀")
+ODD = ODD.replace("- 领养老金", '- 领 "养老金').replace("- 攞养老金", "- 攞–养老金")
+_ENTRY, _KEY = re.compile(r" +- "), re.compile(r" *(- )?[a-z_]+:")
+#: What it is done to -> the lines that it is done to, the sign, what is written for it.
+HAND_SLIPS: dict[str, tuple[re.Pattern[str], str, str]] = {
+    "a dash without a space": (_ENTRY, "- ", "-"),
+    "a dash and a special space": (_ENTRY, "- ", "-\xa0"),
+    "a wide dash": (_ENTRY, "- ", "－ "),
+    "a long dash": (_ENTRY, "- ", "–"),
+    "no dash": (re.compile(r" {8}- |  - id: s"), "- ", ""),
+    "no dash, but its room": (re.compile(r" {8}- |  - id: s"), "- ", "  "),
+    "an open quotation mark": (re.compile(r" {8}- [^\"]+$"), "- ", '- "'),
+    "wide spaces": (re.compile("  "), "  ", "　"),
+    "a Chinese colon": (_KEY, ":", "："),
+    "a colon without a space": (re.compile(r" *(- )?[a-z_]+: "), ": ", ":"),
+    "no colon": (_KEY, ":", ""),
+    "a Chinese comma": (re.compile(r".*, "), ", ", "，"),
+    "an opening Chinese bracket": (re.compile(r".*\{"), "{", "｛"),
+    "a closing Chinese bracket": (re.compile(r".*\}"), "}", "｝"),
+}
+
+
+@pytest.mark.parametrize("slip", HAND_SLIPS)
+def test_a_slip_of_the_hand_is_one_fault_of_its_own_line(slip: str):
+    """In each line in turn: a line that is right is never blamed."""
+    where, sign, written = HAND_SLIPS[slip]
+    parse_catalogue(ODD)
+    lines = ODD.split("\n")
+    slipped = [at for at, line in enumerate(lines) if where.match(line)]
+    assert len(slipped) >= 3
+    for at in slipped:
+        line = lines[at].replace(sign, written, 1)
+        found = faults("\n".join([*lines[:at], line, *lines[at + 1 :]]))
+        assert len(found) == 1, (line, found)
+        assert found[0].startswith(f"q.yaml:{at + 1}:"), (line, found)
+
+
+def test_what_is_left_empty_is_shown_filled_in():
+    assert faults(re.sub(r"cmn:\n( +- .*\n)+", "cmn:\n", GOOD)) == [
+        "q.yaml:24:11: a list is needed here, not nothing; "
+        "write below it, two spaces further in, '- 我想查一下社保'"
+    ]
+    assert faults(re.sub(r"phrases:\n +cmn: \[停.*\n.*\n", "phrases:\n", GOOD)) == [
+        "q.yaml:14:13: a group of keys is needed here, not nothing; "
+        "write below it, two spaces further in, 'cmn:' and below that '- 我想查一下社保'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "alike"),
+    [
+        ("cmn: 综合, yue: 综 合, en: General", "cmn (综合), yue (综 合), en (General)"),
+        ("cmn: 社保, yue: 综合, en: Social security", "yue (综合)"),
+        ("cmn: 社保, yue: 社保, en: Social security", None),
+    ],
+)
+def test_queues_of_the_same_name_are_warned_of(names: str, alike: str | None):
+    given = swap("{ cmn: 社会保障, yue: 社会保障, en: Social security }", f"{{ {names} }}")
+    warned = [w for w in parse_catalogue(given).warnings() if "same name" in w]
+    if alike is None:
+        assert warned == []
+    else:
+        assert warned == [
+            f"queues general and social_security have the same name in {alike}; "
+            "give each a name of its own, or nobody who is asked by it can tell them apart"
+        ]
 
 
 def test_all_slips_are_told_at_once():

@@ -44,6 +44,19 @@ def test_languages_and_families() -> None:
         ("[cmn]\n  hello\n", "s.txt:2:3: a phrase without any Chinese character: 'hello'"),
         ("[cnm]\n", "s.txt:1:1: no such language: '[cnm]'"),
         (
+            "[cmn]\n查社保\n[can]\n查社保\nhello\n",
+            "s.txt:3:1: no such language: '[can]'; write [cmn] for Mandarin or [yue] for Cantonese",
+        ),
+        ("查社保\n查医保\nhello\n[cmn]\n查社保\n", "s.txt:1:1: a phrase before any language"),
+        (
+            "[cmn]\n查社保\nyue：\n查社保\n",
+            "s.txt:3:1: the language 'yue' stands without brackets; write [yue]",
+        ),
+        (
+            "[cmn]\n查社保\n查 社保？\n",
+            "s.txt:3:1: the phrase '查 社保？' is here twice, first in line 2",
+        ),
+        (
             "[cmn]\n查社保\n\n查社保\n",
             "s.txt:4:1: the phrase '查社保' is here twice, first in line 2",
         ),
@@ -54,6 +67,7 @@ def test_faults_name_line_and_mend(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         parse_phrases(text, "s.txt")
     assert message in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -100,6 +114,100 @@ def test_a_phrase_of_two_queues_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("phrase", "owner", "begins"),
+    [("我要报警", "emergency 110", "- 我要报警"), ("转 人工", "person", "- 转人工")],
+)
+@pytest.mark.parametrize("file", ["general", "off_topic"])
+def test_a_phrase_of_an_emergency_or_a_person_is_refused(
+    folder: Path, file: str, phrase: str, owner: str, begins: str
+) -> None:
+    rows = (folder / "queues.yaml").read_text("utf-8").splitlines()
+    line = next(at for at, row in enumerate(rows, 1) if row.strip() == begins)
+    (folder / f"phrases/{file}.txt").write_text(f"[cmn]\n{phrase}\n", "utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load_catalogue(folder / "queues.yaml")
+    leads = file if file == "off_topic" else f"queue {file}"
+    assert str(refused.value) == (
+        f"{folder}/phrases/{file}.txt:2:1: the phrase {phrase!r} leads to {leads} and to {owner} "
+        f"({folder}/queues.yaml:{line}); delete it in one of the two places"
+    )
+
+
+SPORTS = """
+  - id: sports
+    name: { cmn: 体育, yue: 体育运动, en: Sports }
+    agents: 1
+    hours: 24x7
+    phrases: { cmn: [], yue: [游水] }
+"""
+
+
+def write_sports(folder: Path, *, cmn: int, yue: int) -> Path:
+    queues = folder / "queues.yaml"
+    queues.write_text(queues.read_text("utf-8").rstrip() + SPORTS, "utf-8")
+    rows = ["[cmn]", *(f"{n}号运动场怎么订" for n in range(cmn))]
+    rows += ["[yue]", "游水", *(f"{n}号波场点订" for n in range(yue))]
+    (folder / "phrases/sports.txt").write_text("\n".join(rows), "utf-8")
+    return queues
+
+
+def test_phrases_of_the_folder_are_counted(folder: Path) -> None:
+    """A phrase that stands in both places counts once."""
+    catalogue = load_catalogue(write_sports(folder, cmn=5, yue=4))
+    assert [len(phrases) for phrases in catalogue.queue("sports").phrases.values()] == [5, 5]
+
+
+def test_too_few_phrases_in_both_places_are_told(folder: Path) -> None:
+    queues = write_sports(folder, cmn=4, yue=3)
+    with pytest.raises(ConfigError) as refused:
+        load_catalogue(queues)
+    first, second = str(refused.value).splitlines()
+    mend = "write at least 5, here or in phrases/sports.txt"
+    assert first.endswith(f": queue sports has too few phrases in cmn: 4; {mend}")
+    assert second.endswith(f": queue sports has too few phrases in yue: 4; {mend}")
+
+
+def test_faults_of_the_catalogue_come_before_those_of_the_folder(folder: Path) -> None:
+    queues = write_sports(folder, cmn=5, yue=4)
+    (folder / "phrases/general.txt").write_text("停水\n", "utf-8")
+    text = queues.read_text("utf-8")
+    queues.write_text(text.replace("agents: 80", "agents: many"), "utf-8")
+    with pytest.raises(ConfigError, match="'many'") as refused:
+        load_catalogue(queues)
+    assert len(str(refused.value).splitlines()) == 1
+    queues.write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=r"general\.txt:1:1: a phrase before any language"):
+        load_catalogue(queues)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("General.TXT", "is not read; name it general.txt"),
+        ("general.text", "is not read; name it general.txt"),
+        ("general", "is not read; name it general.txt"),
+        ("off_topic.TXT", "is not read; name it off_topic.txt"),
+        ("sport.Text", "is not read; name it after its queue, as "),
+        ("General.txt", "there is no queue 'General'; did you mean 'general'?"),
+        ("general.txt.txt", "there is no queue 'general.txt'; did you mean 'general'?"),
+    ],
+)
+def test_a_file_that_is_not_read_is_told(folder: Path, name: str, message: str) -> None:
+    (folder / "phrases" / name).write_text("[cmn]\n查什么\n", "utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load_catalogue(folder / "queues.yaml")
+    assert str(refused.value).startswith(f"{folder}/phrases/{name}: {message}")
+
+
+def test_what_editors_leave_and_other_files_trouble_nobody(folder: Path) -> None:
+    leave = (".DS_Store", ".general.txt.swp", "general.txt~", "general.txt.bak", "#general.txt#")
+    for name in (*leave, "general.swp", "README.md", "Thumbs.db"):
+        (folder / "phrases" / name).write_bytes(b"\xff")
+    (folder / "phrases/general").mkdir()
+    assert len(load_catalogue(folder / "queues.yaml").queues) == 6
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("social_securty.txt", b"", "social_security"),
@@ -113,7 +221,8 @@ def test_files_that_cannot_be_used(folder: Path, name: str, content: bytes, mess
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such folder"):
+    mend = "beside nowhere/, or copy that folder too"
+    with pytest.raises(ConfigError, match=f"no such folder; .*{mend}"):
         list(read_phrases(tmp_path / "nowhere", ("general",)))
 
 

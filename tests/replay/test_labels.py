@@ -53,12 +53,42 @@ def test_rows_are_found_by_their_file(tmp_path: Path) -> None:
         (HEAD + ",yue,speech,general,,,\n", "no file is named"),
         (HEAD + "a.wav,yue,noise,,,soon,\n", "speech_end_s 'soon' is not a number"),
         (HEAD + "a.wav,yue,noise,,,nan,\n", "speech_end_s 'nan' is not a number"),
+        (HEAD + "a.wav,cmn,emergency,,,,\n", "csv:2: emergency without a number; write 110, 119"),
+        (HEAD + "a.wav,cmn,emergency,,,,911\n", "emergency '911' is not known; use one of 110"),
+        (
+            HEAD + "a.wav,yue,speech,general,社保,点解,2.5,\n",
+            "csv:2: more values than columns; put text with commas in quotation marks",
+        ),
         (HEAD + "a.wav,,noise,,,,\n./a.wav,,noise,,,,\n", r"csv:3: \./a\.wav is here twice"),
     ],
 )
 def test_a_fault_names_its_line(tmp_path: Path, text: str, what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         load_labels(write(tmp_path, text))
+
+
+def test_a_queue_that_is_none_is_refused_where_queues_are_known(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD + "a.wav,yue,speech,socal_security,,,\nb.wav,,noise,-,,,\n")
+    with pytest.raises(
+        ConfigError, match=r"csv:2: queue 'socal_security' is not known; use one of general, soc"
+    ):
+        load_labels(path, queues=["social_security", "general"])
+    assert len(load_labels(path).by_file) == 2  # of a server elsewhere
+
+
+def test_rows_astray_are_of_files_that_should_be_there(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.wav", "in/b.wav", "in/c.txt"):
+        (tmp_path / name).touch()
+    long = "x" * 300 + ".wav"
+    rows = "".join(f"{name},,noise,,,,\n" for name in ("a.wav", "in/b.wav", "in/c.txt", long))
+    path = write(tmp_path, HEAD + rows)
+    labels = load_labels(path)
+    a, b = tmp_path / "a.wav", tmp_path / "in" / "b.wav"
+    missing = f"{path}:5 {long}"
+    assert labels.astray([a], []) == [missing]  # b and c were not asked for
+    assert labels.astray([b], [tmp_path / "in"]) == [f"{path}:4 in/c.txt", missing]
+    assert labels.astray([a, b], [tmp_path]) == [f"{path}:4 in/c.txt", missing]
 
 
 def test_a_missing_table(tmp_path: Path) -> None:

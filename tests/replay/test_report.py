@@ -78,6 +78,8 @@ def test_lines_say_what_was_routed_by_mistake() -> None:
     lines = REPORT.lines()
     assert lines[0] == "accuracy: 57.1% (4/7)"
     assert "  off-topic, silent or noise, yet routed: e.wav" in lines
+    assert "  without a label, not counted: 1 of 8" in lines
+    assert not any("without a label" in line for line in Report(OUTCOMES[:-1]).lines())
     assert lines[-1] == "latency: median 500 ms, p95 900 ms"
 
 
