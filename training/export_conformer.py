@@ -24,7 +24,7 @@ from ivr.asr.joint_decoding import CONFORMER, LABELS, SAMPLES
 from training import network, places
 from training.card import write_second_card
 from training.conformer import Conformer, turns
-from training.onnx_export import write_in_four_bits
+from training.onnx_export import write_in_few_bits
 
 __all__ = ["export", "load", "main"]
 
@@ -76,12 +76,13 @@ def load(checkpoint: Path) -> Conformer:
 
 def export(net: Conformer, path: Path) -> None:
     """Write the network; its labels stand in the file's metadata."""
-    write_in_four_bits(
+    write_in_few_bits(
         _Whole(net),
         torch.randn(1, 299 * features.HOP + features.WINDOW),
         path,
         inputs={SAMPLES: {1: "samples"}},
         outputs={k: {0: "frames"} for k in net.labels},
+        bits=4,
         block=BLOCK,
         symmetric=True,
         metadata={LABELS: json.dumps(net.labels)},

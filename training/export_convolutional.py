@@ -4,7 +4,8 @@
 
 It takes features of :func:`ivr.asr.periodicity.with_mfcc` and gives the scores of one language's
 labels. A convolution over time is a product with the frames beside one another here, so that its
-matrix can be kept in 4 bits, in blocks of 64 with a scale each (ONNX Runtime's MatMulNBits).
+matrix can be kept in few bits, in blocks of 64 with a scale each (ONNX Runtime's MatMulNBits): in 8,
+which lose nothing, or in 4 with a middle each, where a model's 25 MB have no room for more.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from training import places
 from training.card import add_convolutional
 from training.checkpoint import load_convolutional
 from training.convolutional import Convolutional
-from training.onnx_export import write_in_four_bits
+from training.onnx_export import write_in_few_bits
 
 __all__ = ["export", "main"]
 
 BLOCK = 64
+#: of a weight
+BITS = {"cmn": 8, "yue": 4}
 
 
 class _Shifted(nn.Module):
@@ -71,15 +74,16 @@ class _OfOneLanguage(nn.Module):
 
 
 def export(net: Convolutional, language: str, path: Path) -> None:
-    """Write the network of one language; its labels stand in the file's metadata."""
-    write_in_four_bits(
+    """Write the network of a language, one of BITS; its labels stand in the file's metadata."""
+    write_in_few_bits(
         _OfOneLanguage(net, language),
         torch.randn(1, 300, WITH_MFCC),
         path,
         inputs={FEATURES: {1: "frames of 10 ms"}},
         outputs={SCORES: {0: "frames of 30 ms"}},
+        bits=BITS[language],
         block=BLOCK,
-        symmetric=False,
+        symmetric=BITS[language] == 8,
         metadata={LABELS: json.dumps({language: net.labels[language]})},
         exact=_of_features,
     )
@@ -101,7 +105,8 @@ def main() -> None:
     for language in net.labels:
         path = a.models / language / CONVOLUTIONAL
         export(net, language, path)
-        add_convolutional(path.parent, parameters=parameters, trained=trained)
+        bits = BITS[language]
+        add_convolutional(path.parent, parameters=parameters, bits=bits, trained=trained)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -1,4 +1,4 @@
-"""PyTorch modules written as ONNX, their matrices in 4 bits."""
+"""PyTorch modules written as ONNX, their matrices in few bits."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ import torch
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import nn
 
-__all__ = ["write_in_four_bits"]
+__all__ = ["write_in_few_bits"]
 
 Axes = Mapping[str, Mapping[int, str]]
 
 
-def write_in_four_bits(
+def write_in_few_bits(
     module: nn.Module,
     example: torch.Tensor,
     path: Path,
     *,
     inputs: Axes,
     outputs: Axes,
+    bits: int,
     block: int,
     symmetric: bool,
     metadata: Mapping[str, str],
     exact: Callable[[onnx.ModelProto], list[str]],
 ) -> None:
-    """Write a module of one input; products with a constant in 4 bits (MatMulNBits).
+    """Write a module of one input; products with a constant in few bits (MatMulNBits).
 
     Args:
         module: what is written.
@@ -38,6 +39,7 @@ def write_in_four_bits(
         path: the file; its folder is made.
         inputs: name, and its axes of any length by name.
         outputs: the same.
+        bits: of a weight, 4 or 8.
         block: weights that share a scale.
         symmetric: nought is in the middle of each block; else each has a middle of its own.
         metadata: of the file.
@@ -60,7 +62,7 @@ def write_in_four_bits(
         written = onnx.load(whole)
         quantiser = MatMulNBitsQuantizer(
             written,
-            bits=4,
+            bits=bits,
             block_size=block,
             is_symmetric=symmetric,
             accuracy_level=4,

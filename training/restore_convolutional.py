@@ -1,6 +1,7 @@
 """Exported ``convolutional.onnx`` back as a network that can be trained further.
 
-Its matrices are what 4 bits have kept of them (:mod:`training.export_convolutional`).
+Its matrices are what 4 or 8 bits have kept of them (:mod:`training.export_convolutional`); what the
+languages share is as the last one has it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def _state(file: onnx.ModelProto, language: str) -> dict[str, np.ndarray]:
     }
     for node in file.graph.node:
         if node.op_type == "MatMulNBits":
-            name = node.name.removesuffix("/MatMul_Q4")
+            name = node.name.rpartition("/MatMul_Q")[0]
             name = name.strip("/").replace("/", ".").removesuffix(".product")
             if name == language:
                 name = f"outputs.{language}"
@@ -67,16 +68,21 @@ def _state(file: onnx.ModelProto, language: str) -> dict[str, np.ndarray]:
 
 
 def _matrix(node: onnx.NodeProto, kept: dict[str, np.ndarray]) -> np.ndarray:
-    """(out, in) of a product; of two numbers in a byte the lower comes first."""
+    """(out, in) of a product."""
     given: dict[str, Any] = {a.name: a.i for a in node.attribute}
-    packed, scales, middles = (kept[name] for name in node.input[1:4])
+    packed, scales, *middles = (kept[name] for name in node.input[1:] if name)
     rows, blocks = given["N"], -(-given["K"] // given["block_size"])
-    values = _unpacked(packed.reshape(rows, -1)).reshape(rows, blocks, -1)
-    middle = _unpacked(middles.reshape(rows, -1))[:, :blocks]
+    values = _unpacked(packed.reshape(rows, -1), given["bits"]).reshape(rows, blocks, -1)
+    middle = np.full((rows, blocks), 2.0 ** (given["bits"] - 1), np.float32)
+    if middles:
+        middle = _unpacked(middles[0].reshape(rows, -1), given["bits"])[:, :blocks]
     exact = (values - middle[..., None]) * scales.reshape(rows, blocks, 1)
     return np.asarray(exact.reshape(rows, -1)[:, : given["K"]], np.float32)
 
 
-def _unpacked(packed: np.ndarray) -> np.ndarray:
+def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
+    """Of two numbers of 4 bits in a byte the lower comes first."""
+    if bits == 8:
+        return packed.astype(np.float32)
     both = np.stack([packed & 15, packed >> 4], -1)
     return both.reshape(len(packed), -1).astype(np.float32)

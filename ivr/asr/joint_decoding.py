@@ -59,7 +59,7 @@ SCORES: Final = "scores"
 #: Metadata of both.
 LABELS: Final = "labels"
 #: Of the log-likelihoods of the streaming network, the Conformer, and the convolutional one.
-_WEIGHTS: Final = {Language.MANDARIN: (0.5, 0.3, 0.15), Language.CANTONESE: (0.65, 0.4, 0.3)}
+_WEIGHTS: Final = {Language.MANDARIN: (0.5, 0.35, 0.15), Language.CANTONESE: (0.5, 0.4, 0.3)}
 #: Where there is no third.
 _WEIGHTS_OF_TWO: Final = (0.7, 0.4)
 #: Of the search by all (:class:`ivr.asr.beam_search.BeamSearch`).

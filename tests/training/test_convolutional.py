@@ -126,9 +126,9 @@ def test_trained_exported_and_run(
             expected = likelihoods(trained, features, language)
             (found,) = session.run([SCORES], {FEATURES: features[np.newaxis]})
             assert found.shape == expected.shape == (-(-frames // 3), len(labels))
-            # Four bits are not thirty-two, and eight, of what goes between, neither.
+            # Few bits are not thirty-two, and eight, of what goes between, neither.
             alike = np.corrcoef(found.ravel(), expected.ravel())[0, 1]
-            assert alike > 0.9
+            assert alike > {4: 0.9, 8: 0.98}[export_convolutional.BITS[language]]
             again = likelihoods(back, features, language)
             assert np.corrcoef(found.ravel(), again.ravel())[0, 1] > max(alike, 0.97)
 
