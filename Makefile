@@ -85,7 +85,7 @@ fixtures: $(STAMPS)/fixtures
 prompts: $(STAMPS)/fixtures
 	$(BIN)/python -m scripts.make_prompts
 
-# Every stage resumes; some nineteen hours on two cores.
+# Every stage resumes; some twenty hours on two cores.
 models: $(STAMPS)/training
 	$(BIN)/python -m training.recipe --data $(DATA) --updates-share $(UPDATES_SHARE)
 

@@ -1,7 +1,7 @@
 """Exported ``convolutional.onnx`` back as a network that can be trained further.
 
 Its matrices are what 4 or 8 bits have kept of them (:mod:`training.export_convolutional`); what the
-languages share is as the last one has it.
+languages share is as the file has it that keeps more.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def restored(models: Path, languages: list[str]) -> Convolutional:
     for file in files.values():
         labels |= json.loads({p.key: p.value for p in file.metadata_props}[LABELS])
     found: dict[str, np.ndarray] = {}
-    for language, file in files.items():
+    for language, file in sorted(files.items(), key=lambda item: _bits(item[1])):
         found |= _state(file, language)
     net = Convolutional({k: labels[k] for k in languages}, width=len(found["norm.weight"]))
     state = net.state_dict()
@@ -41,6 +41,11 @@ def restored(models: Path, languages: list[str]) -> Convolutional:
         state[name] = torch.from_numpy(value.copy()).view_as(state[name])
     net.load_state_dict(state)
     return net.eval()
+
+
+def _bits(file: onnx.ModelProto) -> int:
+    products = (node for node in file.graph.node if node.op_type == "MatMulNBits")
+    return max(a.i for node in products for a in node.attribute if a.name == "bits")
 
 
 def _state(file: onnx.ModelProto, language: str) -> dict[str, np.ndarray]:

@@ -114,8 +114,9 @@ def test_trained_exported_and_run(
         shutil.copytree(ROOT / "models" / language, tmp_path / language)
     monkeypatch.setattr(sys, "argv", ["export", str(checkpoint), "--models", str(tmp_path)])
     export_convolutional.main()
-    back = restored(tmp_path, list(UNITS))
+    both = restored(tmp_path, list(UNITS))
     for language, labels in UNITS.items():
+        back = restored(tmp_path, [language])
         file = tmp_path / language / CONVOLUTIONAL
         session = one_thread(file.read_bytes())
         assert "4 updates in 0 minutes" in (tmp_path / language / "README.md").read_text("utf-8")
@@ -131,6 +132,9 @@ def test_trained_exported_and_run(
             assert alike > {4: 0.9, 8: 0.98}[export_convolutional.BITS[language]]
             again = likelihoods(back, features, language)
             assert np.corrcoef(found.ravel(), again.ravel())[0, 1] > max(alike, 0.97)
+            # What they share is as the one in eight bits has it.
+            together = likelihoods(both, features, language)
+            assert np.corrcoef(expected.ravel(), together.ravel())[0, 1] > max(alike, 0.98)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
