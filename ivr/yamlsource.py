@@ -194,21 +194,22 @@ def parse_yaml(text: str, *, name: str) -> YamlSource:
     if len(text) > MAX_BYTES:
         what = f"the file is longer than {MAX_BYTES} characters"
         raise FaultsError(name, [Fault(START, what, "check that it is the right file")])
-    node = _compose(text, name)
+    lines = _LINE_BREAK.split(text)
+    node = _compose(text, name, lines)
     if node is None:
         what = "the file is empty"
         mend = "fill it in, or restore it from a copy"
         raise FaultsError(name, [Fault(START, what, mend)])
-    builder = _Builder(_LINE_BREAK.split(text))
+    builder = _Builder(lines)
     data = builder.build(node, ())
     return YamlSource(
         name, data, builder.values, builder.keys, builder.written, tuple(builder.faults)
     )
 
 
-def _compose(text: str, name: str) -> yaml.Node | None:
+def _compose(text: str, name: str, lines: Sequence[str]) -> yaml.Node | None:
     try:
-        _check_events(text, name)
+        _check_events(text, name, lines)
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.reader.ReaderError as error:
         character = error.character
@@ -223,10 +224,9 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         raise FaultsError(name, [fault]) from error
 
 
-def _check_events(text: str, name: str) -> None:
+def _check_events(text: str, name: str, lines: Sequence[str]) -> None:
     """Refuse by events what must not reach the composer, which recurses and follows aliases."""
     depth = documents = 0
-    lines = _LINE_BREAK.split(text)
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         fault: tuple[str, str] | None = None
         if isinstance(event, yaml.AliasEvent):

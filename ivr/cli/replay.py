@@ -381,8 +381,7 @@ def _write_navigation(
         catalogue=load_catalogue(settings.queues),
         prompts=settings.prompts,
     )
-    with _writing(path):
-        write_navigation(path, found)
+    write_navigation(path, found)
     click.echo(f"wrote {path}", err=True)
 
 

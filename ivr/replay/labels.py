@@ -25,6 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
+from ivr.call.prompts import EMERGENCY_NUMBERS
 from ivr.errors import ConfigError
 from ivr.language import Language
 from ivr.replay.client import Result
@@ -47,8 +48,6 @@ class Kind(StrEnum):
 
 #: Kinds for which asking again is right.
 REJECTED = frozenset({Kind.OFF_TOPIC, Kind.SILENCE, Kind.NOISE})
-#: What callers in China dial: police, fire, ambulance, traffic accidents.
-_NUMBERS = ("110", "119", "120", "122")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +180,11 @@ def _label(
         _check(at, "queue", queue, sorted(queues))
     if kind is Kind.EMERGENCY and not emergency:
         raise ConfigError(
-            f"{at}: emergency without a number; write {', '.join(_NUMBERS)} "
+            f"{at}: emergency without a number; write {', '.join(EMERGENCY_NUMBERS)} "
             "in the column 'emergency', whichever is right"
         )
     if kind is Kind.EMERGENCY:
-        _check(at, "emergency", emergency, _NUMBERS)
+        _check(at, "emergency", emergency, EMERGENCY_NUMBERS)
     return Label(
         file=value["file"],
         kind=kind,

@@ -394,7 +394,7 @@ class HttpApi:
         return _verbs(verbs)
 
     async def _jambonz_decision(self, request: web.Request) -> web.Response:
-        told = _object(await _body(request, _MAX_HOOK_BYTES), most=_MAX_HOOK_BYTES)
+        told = _object(await _body(request, _MAX_HOOK_BYTES))
         call_id = told.get("call_sid")
         known = await self._decision(call_id) if isinstance(call_id, str) else None
         if known is None:
@@ -473,7 +473,7 @@ class HttpApi:
             return _error(404, "there is no queue of this id; GET /queues lists them")
         if (request.content_length or 0) > _MAX_EVENT_BYTES:
             return _error(413, f"at most {_MAX_EVENT_BYTES} bytes are read here")
-        told = _object(await _body(request, _MAX_EVENT_BYTES), most=_MAX_EVENT_BYTES)
+        told = _object(await _body(request, _MAX_EVENT_BYTES))
         event, call_id = told.get("event"), told.get("call_id")
         if event not in _EVENTS or not isinstance(call_id, str) or not 0 < len(call_id) <= 128:
             return _error(
@@ -570,9 +570,9 @@ async def _body(request: web.Request, most: int) -> bytes:
         return read.partial
 
 
-def _object(raw: bytes, *, most: int) -> dict[str, Any]:
+def _object(raw: bytes) -> dict[str, Any]:
     with suppress(ValueError, RecursionError):
-        told = json.loads(raw[: most + 1])
+        told = json.loads(raw)
         if isinstance(told, dict):
             return told
     return {}

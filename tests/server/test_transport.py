@@ -87,25 +87,19 @@ async def test_a_websocket_that_is_cut_off_was_not_closed() -> None:
 
 
 async def test_what_the_server_closes_itself_was_not_closed_by_the_other_side() -> None:
-    ends: asyncio.Future[GoneError] = asyncio.get_running_loop().create_future()
-
-    async def leave(transport: Transport) -> None:
-        await transport.close(CloseCode.GOING_AWAY)
-        try:
-            await transport.receive()
-        except GoneError as error:
-            ends.set_result(error)
-
-    async with websocket_server(leave) as port, asyncio.timeout(20):
-        async with connect(f"ws://127.0.0.1:{port}") as line:
-            await line.wait_closed()
-        assert not (await ends).closed
+    ended = await _how_it_ended(lambda line: line.wait_closed(), first=CloseCode.GOING_AWAY)
+    assert not ended.closed
 
 
-async def _how_it_ended(leave: Callable[..., Awaitable[None]]) -> GoneError:
+async def _how_it_ended(
+    leave: Callable[..., Awaitable[None]], *, first: CloseCode | None = None
+) -> GoneError:
+    """What the server is told as a client leaves, or once it has closed ``first`` itself."""
     ends: asyncio.Future[GoneError] = asyncio.get_running_loop().create_future()
 
     async def listen(transport: Transport) -> None:
+        if first is not None:
+            await transport.close(first)
         try:
             await transport.receive()
         except GoneError as error:
