@@ -355,11 +355,14 @@ def train(a: argparse.Namespace) -> None:
     if a.processes > 1:
         torch.set_num_threads(1)  # a process with threads cannot be forked
     corpus = load(a.work)
+    begun = a.start_from[0] if a.start_from else None
     if a.network == "convolutional":
         labels = _labels_of_models(a.models)
+    elif begun and begun.is_dir() and not a.in_context:
+        labels = _labels_of_models(begun)
     else:
-        all_labels = labels_of(corpus, least=a.in_context)
-        labels = {k: v for k, v in all_labels.items() if a.only in (None, k)}
+        labels = labels_of(corpus, least=a.in_context)
+    labels = {k: v for k, v in labels.items() if a.only in (None, k)}
     corpus.leave_out(a.without)
     corpus.thin_out(a.speakers)
     factory = Factory(corpus, a.data / "text", a.queues, features=FEATURES[a.network])
