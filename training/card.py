@@ -46,7 +46,7 @@ IN_CONTEXT = ", {} of them told apart by what stands beside them in their syllab
 CONVOLUTIONAL = """
 `convolutional.onnx` hears finished utterances again, together with the network above and models/second: convolutions over spectrum
 and periodicity, {parameters:,.0f} parameters for both languages, trained by `training.train --network convolutional` on the
-speech of both; {updates:.0f} updates in {minutes:.0f} minutes. Its matrices are kept in {bits} bits. It has the same licence.
+speech of both; {updates:.0f} updates in {minutes:.0f} minutes. Its matrices are kept in 8 bits. It has the same licence.
 """
 
 TEMPLATE = """\
@@ -107,20 +107,17 @@ def write_readme(folder: Path) -> None:
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def add_convolutional(
-    folder: Path, *, parameters: int, bits: int, trained: Mapping[str, float]
-) -> None:
+def add_convolutional(folder: Path, *, parameters: int, trained: Mapping[str, float]) -> None:
     """Tell in a model's card of the ``convolutional.onnx`` beside it.
 
     Args:
         folder: of the model.
         parameters: how many the network has.
-        bits: of each of its weights in the file.
         trained: ``updates`` and ``minutes``.
     """
     file = folder / "model.json"
     card = json.loads(file.read_text(encoding="utf-8"))
-    card["convolutional"] = {"parameters": parameters, "bits": bits, **trained}
+    card["convolutional"] = {"parameters": parameters, **trained}
     file.write_text(json.dumps(card, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     write_readme(folder)
 

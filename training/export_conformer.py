@@ -84,7 +84,6 @@ def export(net: Conformer, path: Path) -> None:
         outputs={k: {0: "frames"} for k in net.labels},
         bits=4,
         block=BLOCK,
-        symmetric=True,
         metadata={LABELS: json.dumps(net.labels)},
         exact=_of_features,
     )

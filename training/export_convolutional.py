@@ -4,8 +4,7 @@
 
 It takes features of :func:`ivr.asr.periodicity.with_mfcc` and gives the scores of one language's
 labels. A convolution over time is a product with the frames beside one another here, so that its
-matrix can be kept in few bits, in blocks of 64 with a scale each (ONNX Runtime's MatMulNBits): in 8,
-which lose nothing, or in 4 with a middle each, where a model's 25 MB have no room for more.
+matrix can be kept in 8 bits, in blocks of 64 with a scale each (ONNX Runtime's MatMulNBits).
 """
 
 from __future__ import annotations
@@ -31,8 +30,6 @@ from training.onnx_export import write_in_few_bits
 __all__ = ["export", "main"]
 
 BLOCK = 64
-#: of a weight
-BITS = {"cmn": 8, "yue": 4}
 
 
 class _Shifted(nn.Module):
@@ -74,16 +71,15 @@ class _OfOneLanguage(nn.Module):
 
 
 def export(net: Convolutional, language: str, path: Path) -> None:
-    """Write the network of a language, one of BITS; its labels stand in the file's metadata."""
+    """Write the network of a language; its labels stand in the file's metadata."""
     write_in_few_bits(
         _OfOneLanguage(net, language),
         torch.randn(1, 300, WITH_MFCC),
         path,
         inputs={FEATURES: {1: "frames of 10 ms"}},
         outputs={SCORES: {0: "frames of 30 ms"}},
-        bits=BITS[language],
+        bits=8,
         block=BLOCK,
-        symmetric=BITS[language] == 8,
         metadata={LABELS: json.dumps({language: net.labels[language]})},
         exact=_of_features,
     )
@@ -105,8 +101,7 @@ def main() -> None:
     for language in net.labels:
         path = a.models / language / CONVOLUTIONAL
         export(net, language, path)
-        bits = BITS[language]
-        add_convolutional(path.parent, parameters=parameters, bits=bits, trained=trained)
+        add_convolutional(path.parent, parameters=parameters, trained=trained)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

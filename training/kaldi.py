@@ -3,9 +3,9 @@
 The byte formats follow Kaldi's ``base/io-funcs-inl.h``, ``matrix/kaldi-vector.cc``,
 ``hmm/hmm-topology.cc``, ``hmm/transition-model.cc`` and ``nnet3/nnet-nnet.cc``: a token is text and a
 space, a number is its size in bytes and the little-endian value, a vector ``FV`` with its length,
-a matrix ``FM`` with rows and columns, or ``CM2`` where it is kept in 16 bits an entry
-(``matrix/compressed-matrix.cc``), which halves the file and changes no weight by more than 1/131,070
-of the matrix's range.
+a matrix ``FM`` with rows and columns, or ``CM`` where it is kept in 8 bits an entry
+(``matrix/compressed-matrix.cc``): between the quartiles of its column half of the 256 steps are, on
+either side a quarter, so that no weight of a column is far from its step.
 
 One phone stands for each output label, with one emitting state. The transition ids of phone p
 (from 1; the blank is 1) are ``2p - 1`` for its self-loop and ``2p`` for the way out.
@@ -14,12 +14,14 @@ One phone stands for each output label, with one emitting state. The transition 
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ivr.asr.nnet3 import QUARTILE_STEPS
 from training import network
 from training.network import Network
 
@@ -58,11 +60,15 @@ class _Writer:
         return self
 
     def matrix(self, m: np.ndarray) -> _Writer:
-        low, span = float(m.min()), float(m.max() - m.min())
-        steps = np.rint((m - low) / max(span, 1e-9) * 65535)
-        self.token("CM2")
+        low, span = float(m.min()), max(float(m.max() - m.min()), 1e-9)
+        quartiles = _increasing((_quartiles(m) - low) / span * 65535)
+        self.token("CM")
         self.out.write(struct.pack("<ffii", low, span, *m.shape))
-        self.out.write(np.ascontiguousarray(steps, "<u2").tobytes())
+        self.out.write(quartiles.T.astype("<u2").tobytes())
+        at = low + span / 65535 * quartiles
+        for column, edges in zip(m.T, at.T, strict=True):
+            steps = np.interp(column, edges, QUARTILE_STEPS)
+            self.out.write(np.rint(steps).astype(np.uint8).tobytes())
         return self
 
 
@@ -120,6 +126,19 @@ class _Nnet3:
         self._add("kept", w.token("</FixedScaleComponent>"), y)
         y = self.affine("spread", *_affine_of(memory.spread), y)
         return self.total("remembered", network.WIDTH, x, y)
+
+
+def _quartiles(m: np.ndarray) -> np.ndarray:
+    """(4, columns) least, first and third quartile, and greatest of each column."""
+    return np.quantile(m, (0.0, 0.25, 0.75, 1.0), axis=0, method="nearest")
+
+
+def _increasing(edges: np.ndarray) -> np.ndarray:
+    """(4, columns) of 16 bits, each greater than the one before, as Kaldi wants them."""
+    out = np.clip(np.rint(edges), np.arange(4)[:, None], 65532 + np.arange(4)[:, None])
+    for before, here in itertools.pairwise(out):
+        np.maximum(here, before + 1, out=here)
+    return out
 
 
 def _numpy(t: torch.Tensor | None) -> np.ndarray:

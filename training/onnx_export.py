@@ -27,7 +27,6 @@ def write_in_few_bits(
     outputs: Axes,
     bits: int,
     block: int,
-    symmetric: bool,
     metadata: Mapping[str, str],
     exact: Callable[[onnx.ModelProto], list[str]],
 ) -> None:
@@ -40,8 +39,7 @@ def write_in_few_bits(
         inputs: name, and its axes of any length by name.
         outputs: the same.
         bits: of a weight, 4 or 8.
-        block: weights that share a scale.
-        symmetric: nought is in the middle of each block; else each has a middle of its own.
+        block: weights that share a scale; nought is in the middle.
         metadata: of the file.
         exact: names of the products whose matrices stay as they are.
     """
@@ -64,7 +62,7 @@ def write_in_few_bits(
             written,
             bits=bits,
             block_size=block,
-            is_symmetric=symmetric,
+            is_symmetric=True,
             accuracy_level=4,
             nodes_to_exclude=exact(written),
         )

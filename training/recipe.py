@@ -66,7 +66,7 @@ _MANDARIN = (
     _SEQUENCES + f"--only cmn --bottleneck {_MANDARIN_BOTTLENECK} --rate 1e-3 --dropout 0.07 "
 )
 
-_IN_CONTEXT = _MANDARIN + "--warp 0.08 --in-context 100"
+_IN_CONTEXT = _MANDARIN + "--warp 0.08 --in-context 75"
 
 #: Mandarin's last trainings of units without context.
 _PLAIN = ("memory-cmn", "further-cmn", "people-cmn")
@@ -243,7 +243,7 @@ def _speech(prefix: str, data: Path, work: Path, synthetic: tuple[str, ...]) -> 
     """What is learnt from, in a folder: recordings, the vocoder's speech, other voices."""
     at = ("--data", str(data), "--work", str(work))
     prepared = (work / "corpus.pickle", work / "prepared.pickle")
-    voices = ("--voices", "1", "--voices-yue", "6")
+    voices = ("--voices", "2", "--voices-yue", "6")
     return [
         Stage(f"{prefix}prepare", "training.prepare", (*at, *synthetic), prepared),
         Stage(f"{prefix}vocoder", "training.vocoder", at, (work / "resynthesis.pickle",)),

@@ -1,7 +1,6 @@
 """Exported ``convolutional.onnx`` back as a network that can be trained further.
 
-Its matrices are what 4 or 8 bits have kept of them (:mod:`training.export_convolutional`); what the
-languages share is as the file has it that keeps more.
+Its matrices are what 8 bits have kept of them (:mod:`training.export_convolutional`).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def restored(models: Path, languages: list[str]) -> Convolutional:
     for file in files.values():
         labels |= json.loads({p.key: p.value for p in file.metadata_props}[LABELS])
     found: dict[str, np.ndarray] = {}
-    for language, file in sorted(files.items(), key=lambda item: _bits(item[1])):
+    for language, file in files.items():
         found |= _state(file, language)
     net = Convolutional({k: labels[k] for k in languages}, width=len(found["norm.weight"]))
     state = net.state_dict()
@@ -41,11 +40,6 @@ def restored(models: Path, languages: list[str]) -> Convolutional:
         state[name] = torch.from_numpy(value.copy()).view_as(state[name])
     net.load_state_dict(state)
     return net.eval()
-
-
-def _bits(file: onnx.ModelProto) -> int:
-    products = (node for node in file.graph.node if node.op_type == "MatMulNBits")
-    return max(a.i for node in products for a in node.attribute if a.name == "bits")
 
 
 def _state(file: onnx.ModelProto, language: str) -> dict[str, np.ndarray]:
@@ -75,19 +69,8 @@ def _state(file: onnx.ModelProto, language: str) -> dict[str, np.ndarray]:
 def _matrix(node: onnx.NodeProto, kept: dict[str, np.ndarray]) -> np.ndarray:
     """(out, in) of a product."""
     given: dict[str, Any] = {a.name: a.i for a in node.attribute}
-    packed, scales, *middles = (kept[name] for name in node.input[1:] if name)
+    packed, scales = (kept[name] for name in node.input[1:3])
     rows, blocks = given["N"], -(-given["K"] // given["block_size"])
-    values = _unpacked(packed.reshape(rows, -1), given["bits"]).reshape(rows, blocks, -1)
-    middle = np.full((rows, blocks), 2.0 ** (given["bits"] - 1), np.float32)
-    if middles:
-        middle = _unpacked(middles[0].reshape(rows, -1), given["bits"])[:, :blocks]
-    exact = (values - middle[..., None]) * scales.reshape(rows, blocks, 1)
+    values = packed.reshape(rows, blocks, -1).astype(np.float32) - 128  # nought is in the middle
+    exact = values * scales.reshape(rows, blocks, 1)
     return np.asarray(exact.reshape(rows, -1)[:, : given["K"]], np.float32)
-
-
-def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
-    """Of two numbers of 4 bits in a byte the lower comes first."""
-    if bits == 8:
-        return packed.astype(np.float32)
-    both = np.stack([packed & 15, packed >> 4], -1)
-    return both.reshape(len(packed), -1).astype(np.float32)

@@ -146,11 +146,11 @@ def _produce(
 def labels_of(corpus: Corpus, *, least: int | None = None) -> dict[str, list[str]]:
     """The output labels of each language; for ``least`` see :func:`unit_inventory`.
 
-    What espeak-ng happens to say has no part in them.
+    What espeak-ng happens to say has no part in them, nor have copies in other voices.
     """
     said: dict[str, Counter[str]] = {k: Counter() for k in LANGUAGES}
     for c in corpus.clips:
-        if c.kind != "espeak":
+        if c.kind not in ("espeak", "revoiced"):
             said[c.language].update(c.syllables)
     return {k: unit_inventory(said[k], k, least=least) for k in LANGUAGES}
 

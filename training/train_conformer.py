@@ -1,6 +1,6 @@
 """Train the network of the second pass, on a GPU: nine minutes on an H200.
 
-    python -m training.pack --in-context 100 --out packs
+    python -m training.pack --in-context 75 --out packs
     python -m training.train_conformer --packs packs --priors cmn.pt yue.pt
 
 As the streaming networks are trained (:mod:`training.train`), first by cross-entropy on the

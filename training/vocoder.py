@@ -67,7 +67,7 @@ LAST_SYLLABLE = 1.35  # how much longer it is
 #: Of the voices drawn: men, women and children.
 SHARES = (0.5, 0.42, 0.08)
 #: The same where somebody with such a voice was recorded: mostly another kind, so that what few
-#: women say, who are a sixth of those who read to us in Mandarin, is heard from as many as men.
+#: women say, who are a fifth of those who read to us in Mandarin, is heard from as many as men.
 SHARES_OF_MEN, SHARES_OF_WOMEN = (0.15, 0.75, 0.1), (0.6, 0.3, 0.1)
 HIGHEST_MAN_HZ = 160.0
 #: Of :func:`as_woman`: pitch, and how far the formants go with it (a logarithm for a logarithm).
@@ -117,6 +117,13 @@ class Voice:
             pace=float(np.exp(rng.uniform(-0.25, 0.25))),
             fall=float(rng.uniform(0.02, 0.15)),
         )
+
+    @classmethod
+    def of_another(cls, rng: np.random.Generator, *, source_hz: float) -> Voice:
+        """Mostly a woman where a man was recorded, at ``source_hz``, and a man where a woman was."""
+        man = source_hz < HIGHEST_MAN_HZ
+        shares = SHARES_OF_MEN if man else SHARES_OF_WOMEN
+        return cls.drawn(rng, source_hz=source_hz, shares=shares)
 
 
 class Durations:
@@ -349,11 +356,9 @@ def revoiced(clip: Clip, count: int, rng: np.random.Generator) -> list[Clip]:
     if sound is None:
         return []
     home = _home(sound)
-    source_hz = float(np.exp(home))
-    shares = SHARES_OF_MEN if source_hz < HIGHEST_MAN_HZ else SHARES_OF_WOMEN
 
     def said() -> Clip:
-        voice = Voice.drawn(rng, source_hz=source_hz, shares=shares)
+        voice = Voice.of_another(rng, source_hz=float(np.exp(home)))
         return _spoken_by(voice, clip, sound, home, float(rng.uniform(0.7, 1.25)))
 
     return [replace(said(), kind="revoiced") for _ in range(count)]
@@ -384,7 +389,7 @@ def alone(clips: Sequence[Clip], count: int, rng: np.random.Generator) -> list[C
     if not sounds:
         return []
     home = float(np.median([_home(s) for _, s in sounds]))
-    voices = [Voice.drawn(rng, source_hz=float(np.exp(home))) for _ in range(count)]
+    voices = [Voice.of_another(rng, source_hz=float(np.exp(home))) for _ in range(count)]
     return [_spoken_by(v, c, s, home, 1.0) for v in voices for c, s in sounds]
 
 

@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Component", "Nnet3", "Stream", "Term", "read_nnet3"]
+__all__ = ["QUARTILE_STEPS", "Component", "Nnet3", "Stream", "Term", "read_nnet3"]
 
 Floats = npt.NDArray[np.float32]
 _NODE = re.compile(rb"^(component|output)-node name=(\S+) (?:component=(\S+) )?input=(\S+)", re.M)
+#: Of the 256 steps of a weight: those of its column's least, its quartiles and its greatest.
+QUARTILE_STEPS = (0, 64, 192, 255)
 _KINDS = {
     "FixedAffineComponent": "affine",
     "FixedScaleComponent": "scale",
@@ -250,6 +252,13 @@ def _applied(component: Component, x: Floats) -> Floats:
             return x
 
 
+def _of_quartiles(coded: npt.NDArray[np.generic], quartiles: npt.NDArray[np.generic]) -> Floats:
+    """(columns, rows) bytes, between the (columns, 4) edges of each column, as values."""
+    every = np.arange(256)
+    of_byte = np.stack([np.interp(every, QUARTILE_STEPS, edges) for edges in quartiles])
+    return np.take_along_axis(of_byte, coded.astype(np.intp), 1).astype(np.float32)
+
+
 class _Reader:
     def __init__(self, content: bytes, at: int) -> None:
         self.content, self.at = content, at
@@ -283,11 +292,20 @@ class _Reader:
         return self._array("<f4", self.int32()).astype(np.float32)
 
     def matrix(self) -> Floats:
-        self._expect("CM2")
+        """In 8 bits an entry, or in 16, as before (Kaldi's ``matrix/compressed-matrix.cc``)."""
+        kind = self.token()
+        if kind not in ("CM", "CM2"):
+            raise ValueError(f"byte {self.at}: {kind} where CM or CM2 is due")
         low, span, rows, columns = struct.unpack_from("<ffii", self.content, self.at)
         self.at += 16
-        steps = self._array("<u2", rows * columns).astype(np.float32)
-        values = (low + span / 65535.0 * steps).reshape(rows, columns)
+        step = span / 65535.0
+        if kind == "CM2":
+            values = low + step * self._array("<u2", rows * columns).astype(np.float32)
+            values = values.reshape(rows, columns)
+        else:
+            quartiles = low + step * self._array("<u2", 4 * columns).reshape(columns, 4)
+            coded = self._array("u1", rows * columns).reshape(columns, rows)
+            values = _of_quartiles(coded, quartiles).T
         return np.asarray(values, np.float32, order="F")  # products with its transpose take 3/4
 
     def _expect(self, what: str) -> None:

@@ -2,11 +2,13 @@
 
 Whatever is wrong with a file comes out as one :class:`~ivr.errors.AudioError` that says what and
 how to mend it. A file cut off in the middle is read as far as it goes, as a player would; of a WAV
-file, whose header says how long it is, that is a warning in the log.
+file, whose header says how long it is, that is a warning in the log, and so is one whose recorder
+broke off before it wrote how long it is.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import struct
 from collections.abc import Iterator
@@ -115,6 +117,28 @@ def wav_header(stream: BinaryIO) -> WavHeader | None:
     return None
 
 
+def _is_audio(stream: BinaryIO, header: WavHeader) -> bool:
+    """Whether something follows the header, and that is not chunks of another kind."""
+    stream.seek(header.start)
+    left = header.there
+    while left >= 8:
+        name, size = struct.unpack("<4sI", stream.read(8))
+        if not all(0x20 <= byte < 0x7F for byte in name):
+            return True
+        left -= 8 + size + size % 2
+        stream.seek(max(0, header.start + header.there - left))
+    return left > 0
+
+
+def _completed(stream: BinaryIO, header: WavHeader) -> BinaryIO:
+    """The file with the sizes that it has."""
+    stream.seek(0)
+    content = bytearray(stream.read())
+    struct.pack_into("<I", content, 4, min(len(content) - 8, _NO_SIZE))
+    struct.pack_into("<I", content, header.start - 4, min(header.there, _NO_SIZE))
+    return io.BytesIO(bytes(content))
+
+
 def read_audio(path: Path, *, rate_hz: int = 8000) -> Audio:
     """Read a file, mix its channels to one and resample it to ``rate_hz``.
 
@@ -136,12 +160,13 @@ def _decode(stream: BinaryIO, path: Path, rate_hz: int) -> Audio:
     if not head:
         raise AudioError(f"{path}: the file is empty (0 bytes); {_MEND}")
     header = wav_header(stream)
-    if header is not None and not header.said and header.there:
-        raise AudioError(
-            f"{path}: the header says that no audio follows it, yet {header.there} bytes do, as "
-            "where a recorder breaks off; mend it by `sox --ignore-length IN OUT`, or record it "
-            "again"
+    if header is not None and not header.said and _is_audio(stream, header):
+        _log.warning(
+            "%s: the header was never completed, as where a recorder breaks off; all that "
+            "follows it is heard",
+            path,
         )
+        stream = _completed(stream, header)
     stream.seek(0)
     try:
         with soundfile.SoundFile(stream) as sound:

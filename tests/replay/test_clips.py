@@ -83,15 +83,18 @@ def test_a_recording_cut_off_is_told_once(
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "ULAW"])
-def test_a_header_that_was_never_completed(tmp_path: Path, subtype: str) -> None:
+def test_a_header_that_was_never_completed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, subtype: str
+) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, samples(), 8000, subtype=subtype)
     content = bytearray(path.read_bytes())
     size = content.index(b"data") + 4
     content[4:8] = content[size : size + 4] = bytes(4)
+    whole_s = read_clip(path).duration_s
     path.write_bytes(content)
-    with pytest.raises(AudioError, match=r"no audio follows it, yet [0-9]+ bytes do"):
-        read_clip(path)
+    assert read_clip(path).duration_s == pytest.approx(whole_s, abs=0.01)
+    assert "the header was never completed" in caplog.text
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -127,14 +127,13 @@ def test_trained_exported_and_run(
             expected = likelihoods(trained, features, language)
             (found,) = session.run([SCORES], {FEATURES: features[np.newaxis]})
             assert found.shape == expected.shape == (-(-frames // 3), len(labels))
-            # Few bits are not thirty-two, and eight, of what goes between, neither.
+            # Eight bits, of what goes between too, are not thirty-two.
             alike = np.corrcoef(found.ravel(), expected.ravel())[0, 1]
-            assert alike > {4: 0.9, 8: 0.98}[export_convolutional.BITS[language]]
+            assert alike > 0.97
             again = likelihoods(back, features, language)
             assert np.corrcoef(found.ravel(), again.ravel())[0, 1] > max(alike, 0.97)
-            # What they share is as the one in eight bits has it.
             together = likelihoods(both, features, language)
-            assert np.corrcoef(expected.ravel(), together.ravel())[0, 1] > max(alike, 0.98)
+            assert np.corrcoef(expected.ravel(), together.ravel())[0, 1] > max(alike, 0.97)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
