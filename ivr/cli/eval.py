@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.cli._cases import load_cases
+from ivr.cli._outputs import check_file, check_folder
 from ivr.errors import ConfigError, IvrError
 from ivr.extras import install
 from ivr.intent.cases import judge
@@ -107,7 +108,9 @@ def command(
     spoken = Language(language) if language else None
     matcher = Matcher(catalogue)
     if out is not None:
-        _make_folder(out)
+        check_folder(out)
+    if navigation is not None:
+        check_file(navigation)
     found = load_cases(cases, catalogue, language=spoken, config=config)
     outcomes = [Outcome(case, judge(matcher, case)) for case in found if case.expected is not None]
     if not outcomes:
@@ -277,16 +280,6 @@ def _worst_page(wrong: list[Outcome]) -> str:
     rows = "".join(cells(_worst_row(o), "td") for o in wrong)
     head = cells(_WORST, "th")
     return f"<style>{_STYLE}</style><h2>Worst first</h2><table>{head}{rows}</table>"
-
-
-def _make_folder(out: Path) -> None:
-    """Before anything is recognised: ConfigError where the report cannot be written there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{out}: no folder can be made here ({error.strerror}); name another for --out"
-        ) from error
 
 
 def _write(out: Path, outcomes: list[Outcome], target: float, shown: int) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
-import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryFile
 from zoneinfo import ZoneInfo
 
 import click
@@ -21,6 +18,7 @@ from rich.console import Console
 
 from ivr import event_loop
 from ivr.cli._logs import replay_logs
+from ivr.cli._outputs import check_file, check_folder, writing
 from ivr.cli.clock import at_option, moment, working_morning
 from ivr.cli.progress import progress
 from ivr.errors import ConfigError, IvrError
@@ -147,7 +145,11 @@ def command(
     settings = None if url else _keeping(load_settings(config), keep)
     labels = _labels(expect, settings) if expect else None
     astray = _tell_unmatched(labels, files, paths) if labels else []
-    _check_outputs([path for path in (junit, navigation) if path is not None], keep)
+    for file in (junit, navigation):
+        if file is not None:
+            check_file(file)
+    if keep is not None:
+        check_folder(keep)
     options = _Options(
         files=files,
         url=url,
@@ -162,7 +164,7 @@ def command(
     report = Report(outcomes)
     _print(outcomes, report, as_json=as_json)
     if junit is not None:
-        with _writing(junit):
+        with writing(junit):
             write_junit(junit, outcomes)
     if navigation is not None:
         _write_navigation(navigation, paths, outcomes, load_settings(config))
@@ -227,39 +229,6 @@ def _verb(of: Sequence[str], one: str, many: str) -> str:
 def _few(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _check_outputs(files: Sequence[Path], keep: Path | None) -> None:
-    """Fail now rather than after the replay where a result cannot be written."""
-    for file in files:
-        with _writing(file):
-            if file.is_dir():
-                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-            if not file.exists():
-                _try_folder(file.parent)
-            elif not os.access(file, os.W_OK):
-                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-    if keep is not None:
-        with _writing(keep):
-            _try_folder(keep)
-
-
-def _try_folder(folder: Path) -> None:
-    if not folder.exists():
-        folder.mkdir(parents=True)
-    with TemporaryFile(dir=folder):
-        pass
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """What hinders writing ``path``, as one error."""
-    try:
-        yield
-    except OSError as error:
-        raise IvrError(
-            f"{path}: cannot be written ({error.strerror or error}); name another place"
-        ) from error
 
 
 def _status(report: Report, min_accuracy: float | None, *, astray: bool, expects: bool) -> int:

@@ -143,7 +143,8 @@ class CatalogueWatch:
 
 
 def _files(path: Path, phrases: Path | None, prompts: Path | None) -> list[Path]:
-    texts = sorted(phrases.glob("*.txt")) if phrases else []
+    # Named *.TXT it is not read, and that is to be told at once.
+    texts = [p for p in sorted(phrases.glob("*")) if p.suffix.lower() == ".txt"] if phrases else []
     recordings = sorted(prompts.glob("**/*.*")) if prompts else []
     return [path, path.parent / CALIBRATION_FILE, *texts, *recordings]
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ivr.cli import cli
-from ivr.errors import ConfigError
+from ivr.errors import ConfigError, IvrError
 from ivr.intent.matcher import Matcher
 from ivr.queues.catalogue import parse_catalogue
 from ivr.queues.navigation import load_navigation
@@ -125,12 +125,13 @@ def test_a_printed_threshold_can_be_written_into_the_file(tmp_path: Path) -> Non
 def test_a_report_goes_into_a_folder_and_navigation_into_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = run(PARAPHRASES, "--out", tmp_path / "file")
-    assert isinstance(result.exception, ConfigError)
-    assert "file: no folder can be made here (File exists); name another" in str(result.exception)
+    assert isinstance(result.exception, IvrError)
+    assert "file: cannot be written (Not a directory); name another" in str(result.exception)
     assert result.output == ""  # nothing was measured before
     result = run(PARAPHRASES, "--navigation", tmp_path)
-    assert isinstance(result.exception, ConfigError)
+    assert isinstance(result.exception, IvrError)
     assert f"{tmp_path}: cannot be written (Is a directory)" in str(result.exception)
+    assert result.output == ""
 
 
 def test_labels_for_other_recordings_are_named(tmp_path: Path) -> None:

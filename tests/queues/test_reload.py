@@ -72,6 +72,14 @@ def test_a_bad_edit_is_told_once_with_its_place(watch: CatalogueWatch, path: Pat
     assert mended.catalogue is not None
 
 
+def test_a_phrase_file_of_another_ending_is_told_at_once(watch: CatalogueWatch, path: Path) -> None:
+    write(path.parent / "phrases" / "General.TXT", "[cmn]\n图书馆几点关门\n")
+    watch.poll()
+    change = watch.poll()
+    assert change is not None
+    assert "General.TXT: is not read; name it general.txt" in str(change.error)
+
+
 def test_a_new_phrase_file_counts(watch: CatalogueWatch, path: Path) -> None:
     write(path.parent / "phrases" / "general.txt", "[cmn]\n图书馆几点关门\n")
     watch.poll()
