@@ -402,7 +402,7 @@ def _phrase_files(source: YamlSource, beside: Path) -> dict[str, PhraseFile]:
     if not isinstance(folder, str):
         return {}
     ids = [str(source.get((*path, "id"))) for path, _ in source.items(("queues",))]
-    return dict(read_phrases(beside / folder, (*ids, OFF_TOPIC)))
+    return read_phrases(beside / folder, (*ids, OFF_TOPIC))
 
 
 def _with_files(

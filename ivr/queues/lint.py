@@ -128,7 +128,7 @@ def _phrases(path: Path) -> Iterator[_Phrase]:
                 yield _Phrase(text, normalise(text), owner, language, str(path), place)
     if catalogue.phrase_folder is not None:
         folder = path.parent / catalogue.phrase_folder
-        for owner, file in read_phrases(folder, (*catalogue.queue_ids, OFF_TOPIC)):
+        for owner, file in read_phrases(folder, (*catalogue.queue_ids, OFF_TOPIC)).items():
             for line in file.lines:
                 plain = normalise(line.text)
                 yield _Phrase(line.text, plain, owner, line.language, file.name, line.place)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,14 +156,14 @@ def _heading(line: str) -> tuple[Language | None, tuple[str, str] | None] | None
 
 def read_phrases(
     folder: Path, owners: tuple[str, ...], *, most: int = MAX_PHRASE
-) -> Iterator[tuple[str, PhraseFile]]:
-    """Each ``*.txt`` of a folder with the queue (or ``off_topic``) that it belongs to.
+) -> dict[str, PhraseFile]:
+    """Each ``*.txt`` of a folder by the queue (or ``off_topic``) that it belongs to.
 
     Hidden files, and the copies that editors leave, are passed over.
 
     Raises:
-        ConfigError: there is no such folder, a file cannot be read or has faults, is named
-            after no queue, or is meant for phrases and not named ``*.txt``.
+        ConfigError: there is no such folder, or files, all of which are told, cannot be read, have
+            faults, are named after no queue, or are meant for phrases and not named ``*.txt``.
     """
     if not folder.is_dir():
         raise ConfigError(
@@ -176,21 +175,30 @@ def read_phrases(
         for path in folder.iterdir()
         if not _BACKUP.fullmatch(path.name) and (path.suffix == ".txt" or not path.is_dir())
     )
-    faults = [f"{path}: {fault}" for path in paths if (fault := _name_fault(path.name, owners))]
+    found: dict[str, PhraseFile] = {}
+    faults: list[str] = []
+    for path in paths:
+        try:
+            if fault := _name_fault(path.name, owners):
+                raise ConfigError(f"{path}: {fault}")
+            if path.suffix == ".txt":
+                found[path.stem] = parse_phrases(_text(path), str(path), most=most)
+        except ConfigError as error:
+            faults.append(str(error))
     if faults:
         raise ConfigError("\n".join(faults))
-    for path in paths:
-        if path.suffix != ".txt":
-            continue
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(
-                f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
-            ) from error
-        yield path.stem, parse_phrases(text, str(path), most=most)
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
+        ) from error
 
 
 def _name_fault(name: str, owners: tuple[str, ...]) -> str | None:

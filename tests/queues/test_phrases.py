@@ -220,10 +220,26 @@ def test_files_that_cannot_be_used(folder: Path, name: str, content: bytes, mess
         load_catalogue(folder / "queues.yaml")
 
 
+def test_faults_of_several_files_are_told_at_once(folder: Path) -> None:
+    for name, content in (
+        ("General.TXT", "[cmn]\n查什么\n"),
+        ("social_security.txt", "查什么\n"),
+        ("public_security.txt", "[xyz]\n查什么\n"),
+    ):
+        (folder / "phrases" / name).write_text(content, "utf-8")
+    (folder / "phrases" / "urban_housing_fund.txt").write_bytes(b"\xff")
+    with pytest.raises(ConfigError) as refused:
+        load_catalogue(folder / "queues.yaml")
+    told = str(refused.value).splitlines()
+    assert [line.split("phrases/")[1].partition(":")[0] for line in told] == [
+        "General.TXT", "public_security.txt", "social_security.txt", "urban_housing_fund.txt",
+    ]  # fmt: skip
+
+
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     mend = "beside nowhere/, or copy that folder too"
     with pytest.raises(ConfigError, match=f"no such folder; .*{mend}"):
-        list(read_phrases(tmp_path / "nowhere", ("general",)))
+        read_phrases(tmp_path / "nowhere", ("general",))
 
 
 def test_the_shipped_files() -> None:
