@@ -15,8 +15,6 @@ whose network runs in the server's blocks of 1.2 s. The sets:
 * ``development``: sentences of people who are in no training data;
 * ``tuning``: sentences of the speakers held out of training, on which weights are set;
 * ``noise``: the same over a telephone band, with white noise 15 dB below the speech;
-* ``women``: the same recordings as women would say them (:func:`training.vocoder.as_woman`): in
-  Mandarin nearly all of the speakers held out are men;
 * ``fixtures``: the synthetic calls of ``audio_fixtures/``, lines and noise as they are.
 """
 
@@ -58,7 +56,7 @@ from training.pronunciation import HAN, simplified, syllables
 
 __all__ = ["Score", "decode", "evaluate", "language_accuracy", "main", "onset"]
 
-SETS = ("development", "fixtures", "tuning", "noise", "women")
+SETS = ("development", "fixtures", "tuning", "noise")
 NOISE_DB = 15.0
 DECISION_S = 1.5  # of speech, after which the language should be known
 COLUMNS = {
@@ -286,10 +284,6 @@ def _clips(name: str, a: argparse.Namespace) -> list[Clip]:
     if name == "tuning":
         return clips
     rng = np.random.default_rng(1)
-    if name == "women":
-        from training.vocoder import as_woman  # pyworld takes its time
-
-        return [c for clip in clips if (c := as_woman(clip, rng)) is not None]
     return [replace(c, audio=_in_noise(c.audio, rng)) for c in clips]
 
 

@@ -28,7 +28,7 @@ __all__ = ["SHARES", "Factory", "Speech", "Utterance", "by_people", "frame_units
 #: share of real sentences, splices, espeak-ng and empty lines in training.
 SHARES = {"cmn": (0.61, 0.16, 0.21, 0.02), "yue": (0.44, 0.29, 0.25, 0.02)}
 #: share of the sentences in another voice, where :mod:`training.vocoder` has made them
-REVOICED = {"cmn": 0.4, "yue": 0.45}
+REVOICED = {"cmn": 0.2, "yue": 0.45}
 #: A speaker's share of the sentences follows the square root of how many they have: in Mandarin two
 #: of 260 have a fifth of them, and who is learnt from most is not who calls.
 PEOPLE_POWER = 0.5

@@ -8,7 +8,7 @@ done again: ``work/recipe/STAGE`` says that it is, and by which command; another
 ``--updates-share``, is refused. The trainings resume from their own checkpoints, and the seeds are
 fixed. ``--from STAGE`` does that stage anew, and those after it: what they made is taken away first.
 
-The twelve trainings are those of the models that ship, each but the first begun with the weights of
+The thirteen trainings are those of the models that ship, each but the first begun with the weights of
 another; what they are for stands in docs/experiments.md. Their length is counted in updates, so
 that a faster machine makes the same models sooner.
 """
@@ -133,6 +133,13 @@ _TRAININGS = (
         _SEQUENCES
         + "--through yue --keep-below --rate 1e-3 --dropout 0.1 --dropout-yue 0.18 --warp 0.1",
     ),
+    # And once more alone, men's sentences mostly in women's voices and women's in men's.
+    _Training(
+        "voices-yue",
+        ("memory-yue", "people-yue"),
+        5_600,
+        _SEQUENCES + "--only yue --keep-below --rate 1e-3 --dropout 0.18 --warp 0.1",
+    ),
     # Units in context, twice apart, for an average.
     _Training("context-cmn", _PLAIN, 2_250, _IN_CONTEXT),
     _Training("drawn-cmn", _PLAIN, 2_250, _IN_CONTEXT, drawn=True),
@@ -141,7 +148,7 @@ _TRAININGS = (
 #: Trainings whose average ships, each as often as it weighs.
 _SHIPPED = {
     "cmn": (*["context-cmn", "drawn-cmn"] * 3, *_PLAIN),
-    "yue": ("memory-yue", "people-yue"),
+    "yue": ("memory-yue", "people-yue", "voices-yue", "voices-yue"),
 }
 
 #: Where what the trainings with drawn voices hear lies, beside what the others hear.
@@ -243,7 +250,7 @@ def _speech(prefix: str, data: Path, work: Path, synthetic: tuple[str, ...]) -> 
     """What is learnt from, in a folder: recordings, the vocoder's speech, other voices."""
     at = ("--data", str(data), "--work", str(work))
     prepared = (work / "corpus.pickle", work / "prepared.pickle")
-    voices = ("--voices", "2", "--voices-yue", "6")
+    voices = ("--voices", "1", "--voices-yue", "6")
     return [
         Stage(f"{prefix}prepare", "training.prepare", (*at, *synthetic), prepared),
         Stage(f"{prefix}vocoder", "training.vocoder", at, (work / "resynthesis.pickle",)),

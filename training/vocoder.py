@@ -47,7 +47,6 @@ __all__ = [
     "Voice",
     "alone",
     "analyse",
-    "as_woman",
     "resynthesised",
     "revoiced",
     "sandhi",
@@ -66,12 +65,10 @@ GLIDE_S = 0.015  # deviation of the window that joins the spectra
 LAST_SYLLABLE = 1.35  # how much longer it is
 #: Of the voices drawn: men, women and children.
 SHARES = (0.5, 0.42, 0.08)
-#: The same where somebody with such a voice was recorded: mostly another kind, so that what few
-#: women say, who are a fifth of those who read to us in Mandarin, is heard from as many as men.
+#: The same of somebody who was recorded, in another voice: mostly of the other sex, of which there
+#: may be few (a fifth of those who read to us in Mandarin are women).
 SHARES_OF_MEN, SHARES_OF_WOMEN = (0.15, 0.75, 0.1), (0.6, 0.3, 0.1)
 HIGHEST_MAN_HZ = 160.0
-#: Of :func:`as_woman`: pitch, and how far the formants go with it (a logarithm for a logarithm).
-WOMAN_HZ, FORMANTS_BY_PITCH = (185.0, 260.0), 0.28
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,21 +359,6 @@ def revoiced(clip: Clip, count: int, rng: np.random.Generator) -> list[Clip]:
         return _spoken_by(voice, clip, sound, home, float(rng.uniform(0.7, 1.25)))
 
     return [replace(said(), kind="revoiced") for _ in range(count)]
-
-
-def as_woman(clip: Clip, rng: np.random.Generator) -> Clip | None:
-    """The recording as a woman would say it, with her pitch and formants, its pace and melody.
-
-    None where hardly anything is voiced. A recording that is not prepared will do.
-    """
-    spans = np.zeros((0, 2), np.float32) if clip.spans is None else clip.spans
-    sound = analyse(replace(clip, spans=spans))
-    if sound is None:
-        return None
-    home = _home(sound)
-    hz = float(rng.uniform(*WOMAN_HZ))
-    formants = (hz / np.exp(home)) ** FORMANTS_BY_PITCH
-    return _spoken_by(Voice(hz, float(np.clip(formants, 0.9, 1.22)), 1, 1, 0), clip, sound, home, 1)
 
 
 def alone(clips: Sequence[Clip], count: int, rng: np.random.Generator) -> list[Clip]:

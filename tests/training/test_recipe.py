@@ -108,7 +108,7 @@ def test_what_a_stage_begins_with_is_made_before() -> None:
             *("w/context-cmn.pt", "w/drawn/drawn-cmn.pt") * 3,
             *("w/memory-cmn.pt", "w/further-cmn.pt", "w/people-cmn.pt"),
         ),
-        ("w/memory-yue.pt", "w/people-yue.pt"),
+        ("w/memory-yue.pt", "w/people-yue.pt", *["w/voices-yue.pt"] * 2),
     ]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -117,21 +115,6 @@ def test_a_man_mostly_becomes_a_woman_and_a_woman_a_man() -> None:
     assert high[230] < 0.55
 
 
-def test_a_man_as_a_woman_keeps_his_words_his_pace_and_his_melody() -> None:
-    rng = np.random.default_rng(6)
-    clip = replace(_recording("sha1", 110), spans=None)  # held out: not aligned
-    woman = vocoder.as_woman(clip, rng)
-    assert woman is not None
-    assert woman.syllables == clip.syllables
-    assert len(woman.audio) == pytest.approx(len(clip.audio), abs=100)
-    low, high = vocoder.WOMAN_HZ
-    assert 0.95 * low < _hz(woman) < 1.05 * high
-    high_by_low = [np.divide(*np.quantile(_contour(c), (0.8, 0.2))) for c in (clip, woman)]
-    assert high_by_low[0] > 1.05
-    assert high_by_low[1] == pytest.approx(high_by_low[0], abs=0.04)
-    assert vocoder.as_woman(_silence(), rng) is None
-
-
 def test_alone_a_voice_keeps_its_pitch_and_the_distance_of_the_tones() -> None:
     high, low = _recording("ma1", 260), _recording("ma4", 180)
     made = vocoder.alone([high, low, _silence()], 2, np.random.default_rng(5))
@@ -148,9 +131,5 @@ def test_alone_a_voice_keeps_its_pitch_and_the_distance_of_the_tones() -> None:
 
 
 def _hz(clip: Clip) -> float:
-    return float(np.median(_contour(clip)))
-
-
-def _contour(clip: Clip) -> np.ndarray:
     f0, _ = pyworld.harvest(clip.audio.astype(float), 8000, f0_floor=70, f0_ceil=450)
-    return np.asarray(f0[f0 > 0])
+    return float(np.median(f0[f0 > 0]))
