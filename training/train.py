@@ -155,6 +155,18 @@ def labels_of(corpus: Corpus, *, least: int | None = None) -> dict[str, list[str
     return {k: unit_inventory(said[k], k, least=least) for k in LANGUAGES}
 
 
+def _labels_wanted(a: argparse.Namespace, corpus: Corpus) -> dict[str, list[str]]:
+    """Those that the arguments ask for: what goes on from exported models keeps theirs."""
+    begun = a.start_from[0] if a.start_from else None
+    if a.network == "convolutional":
+        labels = _labels_of_models(a.models)
+    elif begun and begun.is_dir() and not a.in_context:
+        labels = _labels_of_models(begun)
+    else:
+        labels = labels_of(corpus, least=a.in_context)
+    return {k: v for k, v in labels.items() if a.only in (None, k)}
+
+
 def _labels_of_models(models: Path) -> dict[str, list[str]]:
     return {k: (models / k / "units.txt").read_text(encoding="utf-8").split() for k in LANGUAGES}
 
@@ -267,7 +279,7 @@ def main() -> None:
         nargs="+",
         metavar="PATH",
         help="begin with the weights of a training (a .pt file; the average of several) or of "
-        "exported models (a folder)",
+        "exported models (a folder), with their units where --in-context is not given",
     )
     p.add_argument(
         "--warp", type=float, default=0.0, help="deviation of the log of vocal tracts' length"
@@ -355,14 +367,7 @@ def train(a: argparse.Namespace) -> None:
     if a.processes > 1:
         torch.set_num_threads(1)  # a process with threads cannot be forked
     corpus = load(a.work)
-    begun = a.start_from[0] if a.start_from else None
-    if a.network == "convolutional":
-        labels = _labels_of_models(a.models)
-    elif begun and begun.is_dir() and not a.in_context:
-        labels = _labels_of_models(begun)
-    else:
-        labels = labels_of(corpus, least=a.in_context)
-    labels = {k: v for k, v in labels.items() if a.only in (None, k)}
+    labels = _labels_wanted(a, corpus)
     corpus.leave_out(a.without)
     corpus.thin_out(a.speakers)
     factory = Factory(corpus, a.data / "text", a.queues, features=FEATURES[a.network])

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra: pip insta
 from training import augment, mmi, network, train
 from training.batch import Batch
 from training.checkpoint import load_network, save
+from training.corpus import Clip
 from training.factory import Utterance
 from training.learning import Average, Optimiser
 from training.losses import inconsistency, loss_of
@@ -308,3 +309,26 @@ def test_muon_and_adam_each_take_their_weights_one_step_down() -> None:
     assert values.max() < 2 * values.min()
     rate = 0.05 * Optimiser.SHORTER  # times 0.2 and the root of the matrix's longer side
     assert values.mean() == pytest.approx(0.2 * rate * 12**0.5, rel=0.3)
+
+
+def test_what_goes_on_from_exported_models_keeps_their_units(tmp_path: Path) -> None:
+    exported = {"cmn": ["<blk>", "a1", "m+a"], "yue": ["<blk>", "aa1"]}
+    for language, labels in exported.items():
+        (tmp_path / language).mkdir()
+        (tmp_path / language / "units.txt").write_text("\n".join(labels), "utf-8")
+    clips = [
+        Clip("cmn", kind, "made", "S", "", (syllable,), np.zeros(9, np.int16))
+        for kind, syllable in (("sentence", "ma1"), ("revoiced", "ba1"), ("espeak", "pa1"))
+    ]
+    corpus = argparse.Namespace(clips=clips)
+
+    def wanted(**given: object) -> dict[str, list[str]]:
+        usual = {"network": "streaming", "models": tmp_path, "only": None, "start_from": None}
+        a = argparse.Namespace(**{**usual, "in_context": None, **given})
+        return train._labels_wanted(a, corpus)  # type: ignore[arg-type]
+
+    said = {"cmn": ["<blk>", "a1", "m"], "yue": ["<blk>"]}  # neither espeak-ng's nor a copy's
+    assert wanted() == wanted(start_from=[tmp_path / "net.pt"]) == said
+    assert wanted(start_from=[tmp_path]) == wanted(network="convolutional") == exported
+    assert wanted(start_from=[tmp_path], in_context=100) == said
+    assert wanted(start_from=[tmp_path], only="yue") == {"yue": exported["yue"]}
