@@ -119,15 +119,10 @@ def wav_header(stream: BinaryIO) -> WavHeader | None:
 
 def _is_audio(stream: BinaryIO, header: WavHeader) -> bool:
     """Whether something follows the header, and that is not chunks of another kind."""
-    stream.seek(header.start)
-    left = header.there
-    while left >= 8:
-        name, size = struct.unpack("<4sI", stream.read(8))
-        if not all(0x20 <= byte < 0x7F for byte in name):
-            return True
-        left -= 8 + size + size % 2
-        stream.seek(max(0, header.start + header.there - left))
-    return left > 0
+    stream.seek(0)
+    names = [name for name, start, _ in _riff_chunks(stream) if start > header.start]
+    named = names and all(0x20 <= byte < 0x7F for name in names for byte in name)
+    return header.there > 0 and not named
 
 
 def _completed(stream: BinaryIO, header: WavHeader) -> BinaryIO:
